@@ -214,7 +214,7 @@ def geodesic_distance(
         if len(path) > 4:
             path, bend, iterations = _relax(f, path, level, tolerance, max_iterations)
             total += iterations
-    if not bend <= max(tolerance, 1e3 * torch.finfo(p.dtype).eps):
+    if not bend <= _accepted_bend(path, tolerance):
         raise NotConvergedError(
             f"the path still bends by {bend:.1e} along S, need {tolerance:.1e}; raise max_iterations or segments, "
             "or bring the points closer"
@@ -423,7 +423,9 @@ def _checked_ends(f: ScalarField, p: Tensor, q: Tensor, segments: int) -> tuple[
     level, gap = float(values[0]), float((values[1] - values[0]).abs())
     scale = abs(level) + float((_norms(G) * _norms(torch.stack([p.detach(), q.detach()]))).max())
     if not gap <= max(1e-6, torch.finfo(p.dtype).eps ** 0.5) * scale:
-        raise ValueError(f"expected two points of one level set, got f(p) = {level}, f(q) = {float(values[1])}; project q")
+        raise ValueError(
+            f"expected two points of one level set, got f(p) = {level}, f(q) = {float(values[1])}; project q"
+        )
     return level, _project(f, q.detach()[None], level)[0]
 
 
@@ -442,7 +444,7 @@ def _relax(
     gradient, bend = _sobolev_gradient(f, path, inverse)
     energy, step = _energy(path), 1.0
     for iteration in range(max_iterations):
-        if bend <= tolerance:
+        if bend <= _accepted_bend(path, tolerance):
             return path, bend, iteration
         trial = path.clone()
         trial[1:-1] = _project(f, path[1:-1] - step * gradient, level)
@@ -455,6 +457,12 @@ def _relax(
         step = _next_step((trial - path)[1:-1], new_gradient - gradient)
         path, gradient, energy = trial, new_gradient, _energy(trial)
     return path, bend, max_iterations
+
+
+def _accepted_bend(path: Tensor, tolerance: float) -> float:
+    """The tolerance, or what the rounding of the vertices bends a path of chords this short."""
+    eps, chord = torch.finfo(path.dtype).eps, float(_norms(path[1:] - path[:-1]).mean())
+    return max(tolerance, 32 * eps * len(path) * float(_norms(path).max()) / chord)
 
 
 def _next_step(moved: Tensor, changed: Tensor) -> float:
