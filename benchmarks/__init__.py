@@ -1,0 +1,1 @@
+"""Speed, tightness and soundness of the bounds, each by one command."""
