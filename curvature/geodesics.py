@@ -164,7 +164,7 @@ def geodesic_distance(
         NotConvergedError: If the bend stays above ``tolerance``.
 
     Exactness: estimate from above; the excess of a relaxed path falls as ``segments**-4``
-    (32 segments, length times curvature about 1: 1e-9 relative), beside ``error_estimate``. Cost: ``segments`` gradients an
+    (32 segments, length times curvature about 1: 1e-9 relative). Cost: ``segments`` gradients an
     iteration, commonly 10 to 100 iterations.
     """
     level, q = _checked_ends(f, p, q, segments)
