@@ -29,7 +29,6 @@ from curvature.bounds.norms import (
     frobenius_norm_bound,
     gamma,
     product_bound,
-    round_down,
     round_up,
     spectral_norm_bound,
 )
@@ -124,12 +123,8 @@ def bound_from_hessian(net: FeedForward, x: Float[Tensor, " n"], radius: float, 
 
 def vanishing(slope: float, change: float) -> str:
     """The reason why no curvature is certified when the gradient may vanish."""
-    return f"no curvature: the gradient may vanish in the ball, its norm is at least {slope:.3g} at the centre and may change by {change:.3g}"
-
-
-def gradient_floor(slope: float, change: float) -> float:
-    """Lower bound on the gradient's norm in the ball."""
-    return round_down(Fraction(slope) - Fraction(change))
+    numbers = f"its norm is at least {slope:.3g} at the centre and may change by {change:.3g}"
+    return f"no curvature: the gradient may vanish in the ball, {numbers}"
 
 
 def require_ball(net: FeedForward, x: Tensor, radius: float) -> None:

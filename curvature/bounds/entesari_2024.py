@@ -35,7 +35,12 @@ from curvature.bounds.anchor import bound_from_hessian
 from curvature.bounds.bound import Bound
 from curvature.bounds.frobenius import QUARTER
 from curvature.bounds.layer_norms import (
-    LinearNorms, adaptive_pool_norms, average_pool_norms, convolution_norms, diagonal_norms, matrix_norms,
+    LinearNorms,
+    adaptive_pool_norms,
+    average_pool_norms,
+    convolution_norms,
+    diagonal_norms,
+    matrix_norms,
 )  # fmt: skip
 from curvature.bounds.norms import UNIT, frobenius_norm_bound, round_up, sqrt_up
 from curvature.errors import UnsupportedModuleError
@@ -218,7 +223,7 @@ class _Walk(fx.Interpreter):
         operands = [self.states[operand] for operand in node.all_input_nodes if operand in self.states]
         first, target = node.all_input_nodes[0], node.target
         size = self.env[first].shape[2:] if isinstance(self.env[first], Tensor) else torch.Size()
-        if target in _NEUTRAL_CALLS or target is F.dropout and not node.kwargs.get("training", True):
+        if target in _NEUTRAL_CALLS or (target is F.dropout and not node.kwargs.get("training", True)):
             return operands[0]
         if target in _SUMS:
             return self._sum(node)

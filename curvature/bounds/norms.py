@@ -62,11 +62,6 @@ def round_up(value: Fraction) -> float:
     return result
 
 
-def round_down(value: Fraction) -> float:
-    """The greatest float64 that is not above an exact rational."""
-    return -round_up(-value)
-
-
 def sqrt_up(value: Fraction) -> Fraction:
     r"""A rational just above :math:`\sqrt{q}` (64 bits), for an exact rational :math:`q \ge 0`."""
     if value == 0:
@@ -130,20 +125,20 @@ def _largest_eigenvalue_bound(G: Tensor, slack: float) -> float:
     if k == 1:
         return (G.real.max().item() + slack) * (1 + 4 * UNIT) + TINY
     sizes = frobenius_norm_bound(G.flatten(1), rows=True)
-    eye = torch.eye(k, dtype=G.dtype)
-    proposal = _proposal(G, sizes)
+    largest, eye = sizes.max().item(), torch.eye(k, dtype=G.dtype)
+    T, margin = 0.0, 0.0
     for trial in range(_TRIALS):
-        T = proposal * (1 + 4 * k * UNIT * 2**trial) + TINY
+        T = max(T, _proposal(G, sizes)) * (1 + 4 * k * UNIT * 2**trial) + TINY
         M = T * eye - G
         factor, info = torch.linalg.cholesky_ex(M)
         failed = (info != 0) | ~torch.isfinite(factor.real.sum((-1, -2)))
+        diagonal = M.diagonal(dim1=-2, dim2=-1).real
+        g = gamma(_COMPLEX * (k + 2))
+        margin = max(margin, g / (1 - g) * diagonal.sum(-1).max().item() * (1 + g) + UNIT * diagonal.max().item())
         if not failed.any():
-            diagonal = M.diagonal(dim1=-2, dim2=-1).real
-            g = gamma(_COMPLEX * (k + 2))
-            margin = g / (1 - g) * diagonal.sum(-1).max().item() * (1 + g) + UNIT * diagonal.max().item()
-            return (T + margin + slack) * (1 + 8 * UNIT) + TINY
-        proposal = max(proposal, _proposal(G[failed], sizes[failed]))
-    return (sizes.max().item() + slack) * (1 + 4 * UNIT)  # the Frobenius norm, always true
+            return min((T + margin + slack) * (1 + 8 * UNIT) + TINY, (largest + slack) * (1 + 4 * UNIT))
+        G, sizes = G[failed], sizes[failed]  # a larger T holds for those that passed
+    return (largest + slack) * (1 + 4 * UNIT)  # the Frobenius norm, always true
 
 
 def _proposal(G: Tensor, sizes: Tensor) -> float:
