@@ -1,0 +1,179 @@
+r"""The matrix inequality of rung 8: the smallest tau that a Cholesky factorisation accepts.
+
+Everything happens in coordinates :math:`v = Vv'` in which the part without u is nearly
+diagonal. A congruence by a floating matrix V is exact, only the identity becomes
+:math:`V^TV = I + E`, :math:`\|E\| \le \eta`, which is charged to the right-hand side.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from curvature.bounds.rounding import TINY, UNIT, cholesky_accepts, gamma, up
+from curvature.errors import NoCertificateError
+
+
+class Pencil(NamedTuple):
+    r"""One sign of the inequality.
+
+    Attributes:
+        G, H: Gradient ``[n]`` and Hessian ``[n, n]`` at the centre.
+        centre: :math:`\pm H_c`.
+        slopes: :math:`\pm T_k`, ``[n, n, n]``.
+        rest: The Loewner bound of the remainder on this side.
+        radius: r.
+        G2: Bound of :math:`\|G_2\|`.
+        lowest: :math:`\|G\| - \gamma_n`.
+        slack: Rounding error of centre, slopes and rest together.
+    """
+
+    G: Tensor
+    H: Tensor
+    centre: Tensor
+    slopes: Tensor
+    rest: Tensor
+    radius: float
+    G2: float
+    lowest: float
+    slack: float
+
+
+class _Reduced(NamedTuple):
+    r"""The inequality for all tau: :math:`B + \frac r2(Y + X_0 - \tau X_1 + \tau^2 X_2) + \mathrm{slack} \le \tau g I`."""
+
+    fixed: Tensor
+    linear: Tensor
+    square: Tensor
+    right: float
+    slack: float
+
+    def matrix(self, tau: float) -> Tensor:
+        """The right-hand side minus the left without the slack, exactly symmetric."""
+        M = -(self.fixed - tau * self.linear + tau**2 * self.square)
+        M = (M + M.T) / 2
+        M.diagonal().add_(tau * self.right)
+        return M
+
+
+def smallest_tau(pencil: Pencil, *, rounds: int = 2, attempts: int = 8) -> float:
+    """A number that bounds all curvatures of one sign on the ball, clamped at 0.
+
+    Each round chooses Y at the tau of the round before, solves for tau, and asks Cholesky;
+    while none is accepted, the next attempt chooses Y for a tau half as large again.
+
+    Raises:
+        NoCertificateError: If no tau is accepted.
+    """
+    tau, best = _at_centre(pencil), math.inf
+    for _ in range(attempts):
+        accepted = _accepted(_reduce(pencil, tau), tau)
+        if accepted < math.inf or best < math.inf:
+            rounds -= 1
+        if best < math.inf and not accepted < best * (1 - 1e-3):
+            return min(best, accepted)
+        best = min(best, accepted)
+        if rounds == 0:
+            break
+        tau = best if best < math.inf else 1.5 * tau
+    if not math.isfinite(best):
+        raise NoCertificateError(f"no curvature bound is accepted at radius {pencil.radius}; the ball is too large")
+    return best
+
+
+def _at_centre(pencil: Pencil) -> float:
+    norm = float(torch.linalg.vector_norm(pencil.G))
+    n = pencil.G / norm
+    Hn = pencil.centre @ n
+    T = pencil.centre - torch.outer(n, Hn) - torch.outer(Hn, n) + (n @ Hn) * torch.outer(n, n)
+    return max(float(torch.linalg.eigvalsh(T)[-1]), 0.0) / norm
+
+
+def _reduce(pencil: Pencil, tau: float) -> _Reduced:
+    """Choose b, the frame and Y for this tau, and expand the left-hand side in tau."""
+    r, n = pencil.radius, len(pencil.G)
+    b = _multiplier(pencil, tau)
+    w = max(float(torch.linalg.vector_norm(b)), TINY) * (1 + gamma(n + 8))
+    Gb = torch.outer(pencil.G, b)
+    base = pencil.centre - Gb - Gb.T + pencil.rest + pencil.G2 / w * torch.outer(b, b)
+    base = (base + base.T) / 2
+    _, V = torch.linalg.eigh(base)
+    eta = float(torch.linalg.matrix_norm(V.T @ V - torch.eye(n, dtype=V.dtype))) + gamma(n + 8) * n
+    S = _rotated_slopes(pencil, V, b)
+    base = V.T @ base @ V
+    base = (base + base.T) / 2
+    pull = pencil.H @ (pencil.G / torch.linalg.vector_norm(pencil.G))
+    y = _weights(base.diagonal(), S, pull, tau, r)
+    Z = torch.einsum("k,kij->ij", pull, S) / y[:, None]
+    flat = S.reshape(-1, n)  # rows (k, j): sum_k S_k Y^-1 S_k as one product
+    X = (flat / y.repeat(n)[:, None]).T @ flat
+    size = float(torch.linalg.vector_norm(S))
+    scale = float(torch.linalg.matrix_norm(base)) + r * size + 2 * w * float(torch.linalg.vector_norm(pencil.G))
+    trace = float((base.diagonal().abs() + r * (y + X.diagonal() + tau**2 * (pull @ pull) / y)).sum())
+    slack = 8 * n * gamma(4 * n + 64) * scale + 4 * gamma(n * n + 64) * trace + pencil.slack * (1 + eta)
+    g2 = pencil.G2 * w * (1 + eta)
+    return _Reduced(
+        fixed=base + r / 2 * (torch.diag(y) + X) + g2 * torch.eye(n, dtype=X.dtype),
+        linear=r / 2 * (Z + Z.T),
+        square=r / 2 * float(pull @ pull) * torch.diag(1 / y),
+        right=(pencil.lowest - 2 * eta * float(torch.linalg.vector_norm(pencil.G)) - 2 * eta * r * float(torch.linalg.vector_norm(pull))),
+        slack=up(slack),
+    )
+
+
+def _multiplier(pencil: Pencil, tau: float) -> Tensor:
+    r"""The vector b: :math:`N_0` block diagonal, its normal entry at most :math:`0.5\tau\|G\|`."""
+    norm = float(torch.linalg.vector_norm(pencil.G))
+    n = pencil.G / norm
+    h = pencil.centre @ n
+    along = float(n @ h)
+    keep = min(along, 0.5 * tau * norm)  # what stays in the normal entry; b pays for the rest
+    return (h - along * n) / norm + (along - keep) / (2 * norm) * n
+
+
+def _rotated_slopes(pencil: Pencil, V: Tensor, b: Tensor) -> Tensor:
+    r""":math:`V^T(\pm T_k - (He_k)b^T - b(He_k)^T)V` for all k, ``[n, n, n]``."""
+    n = len(b)
+    S = (pencil.slopes.reshape(-1, n) @ V).reshape(n, n, n)
+    S = torch.matmul(V.T, S)
+    HV, bV = pencil.H @ V, b @ V
+    S = S - HV[:, :, None] * bV[None, None, :] - bV[None, :, None] * HV[:, None, :]
+    return (S + S.mT) / 2
+
+
+def _weights(diagonal: Tensor, S: Tensor, pull: Tensor, tau: float, radius: float) -> Tensor:
+    r"""The diagonal of Y in the eigenbasis of the part without u: any positive numbers are sound.
+
+    :math:`y_m = \sqrt{G_{mm}} + 0.7\,\mathrm{gap}_m/r`, plus 0.3 of the row norm where the row is
+    larger than the gap, :math:`G_{jm} = \sum_k (S_k)_{jm}^2`.
+    """
+    squares = (S * S).sum(0)
+    # G of S_k - tau (Hn)_k I: only the diagonal changes.
+    shift = tau**2 * float(pull @ pull) - 2 * tau * (pull @ torch.diagonal(S, dim1=1, dim2=2))
+    own = (squares.diagonal() + shift).clamp_min(0).sqrt()
+    rows = (squares.sum(1) + shift).clamp_min(0).sqrt()
+    gap = diagonal.max() - diagonal
+    y = own + 0.7 * gap / max(radius, TINY) + torch.where(radius * rows > gap, 0.3 * rows, 0.0)
+    return y.clamp_min(1e-9 * float(rows.max()) + UNIT * float(diagonal.abs().max()) + TINY)
+
+
+def _accepted(reduced: _Reduced, start: float) -> float:
+    """Solve for the smallest tau by fixed-point steps on the largest eigenvalue, then let Cholesky decide."""
+    if not (reduced.right > 0 and torch.isfinite(reduced.fixed).all() and torch.isfinite(reduced.linear).all()):
+        return math.inf
+    tau = start
+    for _ in range(30):
+        left = reduced.right * tau - float(torch.linalg.eigvalsh(reduced.matrix(tau))[0]) + reduced.slack
+        following = max(left / reduced.right, 0.0)
+        if not following < 1e3 * start:
+            return math.inf
+        if following <= tau * (1 + 1e-7):
+            break
+        tau = following
+    for inflation in (1e-9, 1e-6, 1e-3, 1e-1):
+        trial = up(tau * (1 + inflation))
+        if cholesky_accepts(reduced.matrix(trial), reduced.slack):
+            return trial
+    return math.inf
