@@ -12,6 +12,7 @@ from curvature.bounds.bound import Bound
 from curvature.bounds.branch_and_bound import branch_and_bound
 from curvature.bounds.entesari_2024 import entesari_2024, entesari_2024_graph
 from curvature.bounds.entrywise_local import entrywise_local
+from curvature.bounds.first_order_local import first_order_local
 from curvature.bounds.frobenius import frobenius, frobenius_paper
 from curvature.bounds.sign_aware import sign_aware
 from curvature.bounds.singla_feizi_2020 import singla_feizi_2020
@@ -31,6 +32,7 @@ BOUNDS: dict[str, Rung] = {
     "sign_aware": sign_aware,
     "anchored": anchored,
     "entrywise_local": entrywise_local,
+    "first_order_local": first_order_local,
     "branch_and_bound": branch_and_bound,
 }
 _LARGEST_INPUT = 8_192  # numbers in a point whose layers are still unrolled into dense matrices

@@ -14,7 +14,7 @@ radius, and the curvature :math:`\|PHP\|/\|G\| \le M/(\|G(x)\| - Mr)` where that
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -77,7 +77,10 @@ def anchor(net: FeedForward, x: Float[Tensor, " n"]) -> Anchor:
         torch.eye(x.numel(), dtype=torch.float64),
         0.0,
     )
-    zs, errors, jacobians, deviations = [], [], [], []
+    zs: list[Tensor] = []
+    errors: list[Tensor] = []
+    jacobians: list[Tensor] = []
+    deviations: list[float] = []
     for layer, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         z = W @ a + b
         e = product_bound(W.abs(), error) + gamma(W.shape[1] + 4) * (W.abs() @ a.abs() + b.abs()) * 1.01 + TINY
@@ -85,7 +88,9 @@ def anchor(net: FeedForward, x: Float[Tensor, " n"]) -> Anchor:
         for name, numbers in (("preactivations", z), ("errors", e), ("jacobians", B)):
             if not torch.isfinite(numbers).all():
                 raise NoCertificateError(f"the {name} of layer {layer + 1} overflow at this point")
-        zs.append(z), errors.append(e), jacobians.append(B), deviations.append(d)
+        for numbers, kept in ((z, zs), (e, errors), (B, jacobians)):
+            kept.append(numbers)
+        deviations.append(d)
         a = softplus(z, net.beta)
         error = e + _FUNCTION_ROUNDINGS * UNIT * (a + 1 / net.beta) + TINY
         s = sigmoid(z, net.beta)
@@ -108,17 +113,17 @@ def bound_from_hessian(net: FeedForward, x: Float[Tensor, " n"], radius: float, 
     """What a global bound on the Hessian's norm says about the ball ``B(x, radius)``."""
     require_ball(net, x, radius)
     change = hessian * Fraction(radius)
-    numbers = {"hessian": round_up(hessian), "gradient_change": round_up(change)}
+    bound = Bound(hessian=round_up(hessian), gradient_change=round_up(change))
     if x.numel() < 2:
-        return Bound(**numbers, reason="no curvature: a level set in R^1 has no tangent directions")
+        return replace(bound, reason="no curvature: a level set in R^1 has no tangent directions")
     try:
         slope = anchor(net, x).gradient_norm_bound
     except NoCertificateError as error:
-        return Bound(**numbers, reason=f"no curvature: {error}")
+        return replace(bound, reason=f"no curvature: {error}")
     rest = Fraction(slope) - change
     if rest <= 0:
-        return Bound(**numbers, reason=vanishing(slope, round_up(change)))
-    return Bound(**numbers, curvature=round_up(hessian / rest))
+        return replace(bound, reason=vanishing(slope, round_up(change)))
+    return replace(bound, curvature=round_up(hessian / rest))
 
 
 def vanishing(slope: float, change: float) -> str:

@@ -10,6 +10,7 @@ from curvature.bounds.intervals import (
     Array,
     Interval,
     Jet,
+    Mask,
     identity_jet,
     intersection,
     linear_jet,
@@ -19,7 +20,7 @@ from curvature.bounds.intervals import (
     square,
     thin,
     total,
-)  # fmt: skip
+)
 from curvature.feedforward import FeedForward
 
 
@@ -28,9 +29,9 @@ class BoxBounds(NamedTuple):
 
     upper: Array
     slope: Array
-    kept: Array
+    kept: Mask
 
-    def where(self, mask: Array) -> "BoxBounds":
+    def where(self, mask: Mask) -> "BoxBounds":
         """The boxes of a mask."""
         return BoxBounds(self.upper[mask], self.slope[mask], self.kept[mask])
 
@@ -43,12 +44,12 @@ class Field:
     inputs: int
 
     @property
-    def G(self) -> list[Interval]:
+    def G(self) -> list[Interval]:  # noqa: N802
         """The gradient."""
         return [self.jet[i,] for i in range(self.inputs)]
 
     @property
-    def H(self) -> list[list[Interval]]:
+    def H(self) -> list[list[Interval]]:  # noqa: N802
         """The Hessian."""
         return [[self.jet[i, j] for j in range(self.inputs)] for i in range(self.inputs)]
 
@@ -72,7 +73,9 @@ def box_bounds(net: FeedForward, lo: Array, hi: Array, level: float | None) -> B
             upper = np.fmin(upper, _plane_bound(centre, wide, offset))
         upper = np.where((slope > 0) & ~np.isnan(upper), np.nextafter(upper, np.inf), np.inf)
     f = wide.jet.value
-    kept = np.ones(len(lo), dtype=bool) if level is None else ~((f.lo > level) | (f.hi < level))
+    kept: Mask = np.ones(len(lo), dtype=np.bool_)
+    if level is not None:
+        kept = ~((f.lo > level) | (f.hi < level))
     return BoxBounds(upper, np.where(slope > 0, slope, 0.0), kept)
 
 
@@ -136,9 +139,10 @@ def _matrix_bound(centre: Field, wide: Field, offset: list[Interval]) -> Array:
     V = _eigenvectors(A - g[:, :, None] * b[:, None, :] - b[:, :, None] * g[:, None, :])
     columns = [[thin(V[:, i, k]) for i in range(d)] for k in range(d)]
     NV = [[total([N[min(i, j), max(i, j)] * columns[k][j] for j in range(d)]) for i in range(d)] for k in range(d)]
-    rows = [sum(total([columns[m][i] * NV[k][i] for i in range(d)]).magnitude for k in range(d)) for m in range(d)]
+    turned = [[total([columns[m][i] * NV[k][i] for i in range(d)]).magnitude for k in range(d)] for m in range(d)]
+    rows = np.array(turned).sum(1)
     skew = np.linalg.norm(V.transpose(0, 2, 1) @ V - np.eye(d), axis=(1, 2)) + 1e-14
-    bound: Array = np.max(rows, axis=0) * (1 + 1e-14) / (1 - skew) * (1 + 1e-15)
+    bound: Array = rows.max(0) * (1 + 1e-14) / (1 - skew) * (1 + 1e-15)
     return np.where(skew < 0.5, bound, np.inf)
 
 

@@ -27,7 +27,8 @@ from torch import Tensor
 
 from curvature.bounds.anchor import require_ball
 from curvature.bounds.bound import Bound
-from curvature.bounds.box_curvature import Array, BoxBounds, box_bounds, segment_floor
+from curvature.bounds.box_curvature import BoxBounds, box_bounds, segment_floor
+from curvature.bounds.intervals import Array
 from curvature.errors import NoCertificateError
 from curvature.feedforward import FeedForward
 

@@ -49,7 +49,7 @@ from curvature.networks import trace_graph
 
 _NEUTRAL = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Unflatten)
 _NEUTRAL_CALLS = {torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, torch.permute, torch.transpose,
-                  "flatten", "view", "reshape", "contiguous", "squeeze", "unsqueeze", "permute", "transpose"}  # fmt: skip
+                  "flatten", "view", "reshape", "contiguous", "squeeze", "permute", "transpose"}  # fmt: skip
 _SUMS = {operator.add, operator.iadd, operator.sub, operator.isub, torch.add, torch.sub, "add", "add_", "sub"}
 _SCALES = {operator.mul, operator.imul, operator.truediv, torch.mul, torch.div, "mul", "div"}
 _SHAPES = {"size", "dim", getattr, operator.getitem}

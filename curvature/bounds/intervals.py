@@ -6,7 +6,7 @@ products by :math:`\gamma_n` of their absolute sums. exp, log1p and tanh are tru
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from curvature.bounds.norms import TINY, UNIT, gamma
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 _LIBM = 16 * UNIT  # relative error of a composed sigmoid, tanh or log1p
 _INFLECTION = 1.3169578969248166  # log(2 + sqrt 3): where |g'| is largest, g = sigma(1 - sigma)
@@ -27,18 +28,22 @@ class Interval(NamedTuple):
     hi: Array
 
     def __add__(self, other: "Interval") -> "Interval":  # type: ignore[override]
+        """Sum."""
         return outward(self.lo + other.lo, self.hi + other.hi)
 
     def __sub__(self, other: "Interval") -> "Interval":
+        """Difference."""
         return outward(self.lo - other.hi, self.hi - other.lo)
 
     def __mul__(self, other: "Interval") -> "Interval":  # type: ignore[override]
+        """Product."""
         products = (self.lo * other.lo, self.lo * other.hi, self.hi * other.lo, self.hi * other.hi)
         low = np.minimum(np.minimum(products[0], products[1]), np.minimum(products[2], products[3]))
         high = np.maximum(np.maximum(products[0], products[1]), np.maximum(products[2], products[3]))
         return outward(low, high)
 
     def __neg__(self) -> "Interval":
+        """Negation."""
         return Interval(-self.hi, -self.lo)
 
     def __truediv__(self, other: "Interval") -> "Interval":
@@ -55,9 +60,9 @@ class Interval(NamedTuple):
         """The smallest absolute value."""
         return np.maximum(np.maximum(self.lo, -self.hi), 0.0)
 
-    def part(self, index: object) -> "Interval":
+    def part(self, index: Any) -> "Interval":
         """Both ends, indexed."""
-        return Interval(self.lo[index], self.hi[index])  # type: ignore[index]
+        return Interval(self.lo[index], self.hi[index])
 
 
 def thin(a: Array) -> Interval:
@@ -139,13 +144,16 @@ class Jet:
     partial: dict[tuple[int, ...], Interval]
 
     def __getitem__(self, key: tuple[int, ...]) -> Interval:
+        """The partial derivative in these directions, in any order."""
         return self.partial[tuple(sorted(key))]
 
 
 def identity_jet(box: Interval, order: int) -> Jet:
     """The jet of the identity on boxes ``[N, d]``, to third order at most."""
     d, zero = box.lo.shape[1], np.zeros_like(box.lo)
-    partial = {key: thin(zero) for k in range(1, order + 1) for key in combinations_with_replacement(range(d), k)}
+    partial: dict[tuple[int, ...], Interval] = {
+        key: thin(zero) for k in range(1, order + 1) for key in combinations_with_replacement(range(d), k)
+    }
     for i in range(d):
         unit = zero.copy()
         unit[:, i] = 1.0
@@ -162,7 +170,7 @@ def linear_jet(jet: Jet, W: Array, b: Array) -> Jet:
 def softplus_jet(z: Jet, beta: float) -> Jet:
     """The jet after a softplus: the chain rule to third order."""
     s1, s2, s3 = slopes(z.value, beta)
-    partial = {}
+    partial: dict[tuple[int, ...], Interval] = {}
     for key in z.partial:
         if len(key) == 1:
             partial[key] = s1 * z[key]
