@@ -11,8 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Above threshold / beta the softplus equals the identity to the last digit of the dtype.
-_THRESHOLD = {torch.float64: 40.0, torch.float32: 20.0}
+_THRESHOLD = 40.0  # above threshold / beta the softplus equals the identity to float64's last digit
+# In float32 exponents are held at +-30: exp(-30) = 9e-14 is nothing beside any rounding, while
+# smaller slopes make denormal numbers in the products of a backward pass, which CPUs compute
+# many times more slowly (benchmarks/activations.py).
+_HELD = 30.0
+
+
+def _exponent(t: Tensor, beta: float) -> Tensor:
+    return beta * t if t.dtype == torch.float64 else torch.clamp(beta * t, -_HELD, _HELD)
+
+
+def _refuse_nested_forward() -> None:
+    """Inside a jvp rule torch drops the tangents of outer forward levels, so the result would silently be 0."""
+    levels = torch._C._functorch.get_interpreter_stack() or []
+    if sum(level.key() == torch._C._functorch.TransformType.Jvp for level in levels) > 1:
+        raise NotImplementedError(
+            "expected at most one level of forward-mode differentiation through a softplus; "
+            "use torch.func.grad or jacrev for the other orders, or curvature.hvp"
+        )
 
 
 class _Sigmoid(torch.autograd.Function):
@@ -22,7 +39,7 @@ class _Sigmoid(torch.autograd.Function):
 
     @staticmethod
     def forward(t: Tensor, beta: float) -> Tensor:
-        return torch.sigmoid(beta * t)
+        return torch.sigmoid(_exponent(t, beta))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -37,6 +54,7 @@ class _Sigmoid(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        _refuse_nested_forward()
         (t,) = ctx.saved_tensors
         slope: Tensor = _sigmoid_slope(t, ctx.beta) * tangents[0]
         return slope
@@ -53,8 +71,10 @@ class _Softplus(torch.autograd.Function):
 
     @staticmethod
     def forward(t: Tensor, beta: float) -> Tensor:
-        threshold = _THRESHOLD.get(t.dtype, 20.0)
-        return torch.nn.functional.softplus(t, beta=beta, threshold=threshold)
+        if t.dtype == torch.float64:
+            return torch.nn.functional.softplus(t, beta=beta, threshold=_THRESHOLD)
+        u = torch.exp(-torch.abs(_exponent(t, beta)))
+        return torch.clamp(t, min=0) + torch.log(1 + u) / beta
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -69,6 +89,7 @@ class _Softplus(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        _refuse_nested_forward()
         (t,) = ctx.saved_tensors
         slope: Tensor = sigmoid(t, ctx.beta) * tangents[0]
         return slope
@@ -98,7 +119,7 @@ class Softplus(nn.Module):
         cap: Upper end of the plateau, or None for a plain ReLU.
     """
 
-    def __init__(self, beta: float, *, cap: float | None = None) -> None:
+    def __init__(self, beta: float, *, cap: float | None = None) -> None:  # noqa: D107
         super().__init__()
         if not 0 < beta < float("inf"):
             raise ValueError(f"expected a finite beta > 0, got {beta}; the ReLU itself needs no softplus")

@@ -11,7 +11,6 @@ from typing import Literal, get_args
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.func import grad, jvp
 
 from curvature.networks import ScalarField
@@ -76,7 +75,11 @@ def hessian(f: ScalarField, x: Float[Tensor, "*shape"]) -> Float[Tensor, "n n"]:
     Exactness: exact up to rounding. Cost: n Hessian-vector products, vectorised.
     """
     require_finite(x)
-    H: Tensor = torch.func.jacrev(grad(lambda p: f(p.reshape(x.shape))))(x.flatten())
+
+    def flat(p: Tensor) -> Tensor:
+        return f(p.reshape(x.shape))
+
+    H: Tensor = torch.func.jacrev(grad(flat))(x.flatten())
     return (H + H.T) / 2
 
 
@@ -106,7 +109,9 @@ def require_finite(x: Tensor) -> None:
         return  # inside a transform values cannot be read; the caller checked them outside
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).sum())
-        raise ValueError(f"expected finite numbers, got {bad} NaN or infinite of {x.numel()}; check the input's preprocessing")
+        raise ValueError(
+            f"expected finite numbers, got {bad} NaN or infinite of {x.numel()}; check the input's preprocessing"
+        )
 
 
 def _reverse_over_reverse(f: ScalarField, x: Tensor, v: Tensor) -> Tensor:
@@ -115,11 +120,8 @@ def _reverse_over_reverse(f: ScalarField, x: Tensor, v: Tensor) -> Tensor:
 
 
 def _reverse_over_forward(f: ScalarField, x: Tensor, v: Tensor) -> Tensor:
-    point = x.detach().requires_grad_(True)
-    with torch.enable_grad(), forward_ad.dual_level():
-        value = f(forward_ad.make_dual(point, v))
-        slope = forward_ad.unpack_dual(value).tangent
-        if slope is None:
-            raise ValueError("the field does not depend on x in a way that forward-mode autodiff can follow")
-        (product,) = torch.autograd.grad(slope, point, materialize_grads=True)
-    return product
+    def slope(p: Tensor) -> Tensor:
+        return jvp(f, (p,), (v,))[1]
+
+    result: Tensor = grad(slope)(x)
+    return result

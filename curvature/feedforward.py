@@ -8,6 +8,7 @@ where layers are folded together it is the module up to the rounding of the fold
 """
 
 import copy
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from curvature.networks import trace_graph
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
            nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)  # fmt: skip
+_MODAL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d)  # that act differently in training mode
 _LINEAR_FUNCTIONS = (torch.flatten, F.avg_pool2d, F.adaptive_avg_pool2d)
 _SHAPE_METHODS = ("flatten", "view", "reshape", "contiguous")
 
@@ -106,13 +108,16 @@ class Curves:
             curved.append(F_l * c * t)
             tangent = s * t
         back = curved[-1] @ self.network.weights[-1]
-        for W, s, u in zip(reversed(self.network.weights[:-1]), reversed(self.slopes[:-1]), reversed(curved[:-1]), strict=True):
+        for W, s, u in zip(
+            reversed(self.network.weights[:-1]), reversed(self.slopes[:-1]), reversed(curved[:-1]), strict=True
+        ):
             back = (s * back + u) @ W
         return back
 
     def hessian(self) -> Float[Tensor, "*batch n n"]:
         """The dense Hessian, exactly symmetric, ``[..., n, n]``."""
-        B, H = None, 0.0
+        B: Tensor | None = None
+        H: Tensor | float = 0.0
         for W, s, c, F_l in zip(self.network.weights, self.slopes, self.bends, self.sensitivities, strict=True):
             A = W.expand(*s.shape[:-1], *W.shape) if B is None else W @ B
             H = H + A.mT @ ((F_l * c)[..., None] * A)
@@ -157,32 +162,48 @@ def feed_forward(module: nn.Module, x: Float[Tensor, "*shape"], target_class: in
     if not 0 <= target_class < len(b):
         raise ValueError(f"expected target_class in 0..{len(b) - 1}, got {target_class}")
     return FeedForward(
-        weights=tuple(weights), biases=tuple(biases), head=W[target_class].clone(), head_bias=b[target_class].clone(), beta=betas.pop()
+        weights=tuple(weights),
+        biases=tuple(biases),
+        head=W[target_class].clone(),
+        head_bias=b[target_class].clone(),
+        beta=betas.pop(),
     )
 
 
 def _stages(module: nn.Module) -> list[Callable[[Tensor], Tensor]]:
     """The layers of a chain in order; an error names the first that does not fit."""
-    if module.training:
-        raise ValueError("expected a network in eval mode, got one in training mode; call .eval() first")
+    if module.training or any(m.training for m in module.modules() if isinstance(m, _MODAL)):
+        raise ValueError("expected a network in eval mode, got a layer in training mode; call .eval() first")
     try:
         graph = trace_graph(module)
     except Exception as error:
         raise UnsupportedModuleError(f"torch.fx cannot trace {type(module).__name__}: {error}") from error
-    modules = dict(module.named_modules())
+    modules = dict(module.named_modules(remove_duplicate=False))
     stages: list[Callable[[Tensor], Tensor]] = []
     previous: fx.Node | None = None
     for node in graph.nodes:
-        if node.op in ("placeholder", "output"):
-            previous = node if node.op == "placeholder" else previous
+        if node.op == "placeholder":
+            previous = node
             continue
-        if node.op == "get_attr" or node.op == "call_method" and node.target == "size":
+        if node.op == "output" and node.args[0] is previous:
+            continue
+        if node.op == "get_attr" or _reads_shape(node):
             continue
         if not node.args or node.args[0] is not previous:
-            raise UnsupportedModuleError(f"'{node.target}' is not part of a plain chain of layers; only feed-forward stacks unroll")
+            raise UnsupportedModuleError(
+                f"'{node.target}' is not part of a plain chain of layers; only feed-forward stacks unroll"
+            )
         stages.append(_stage(node, modules))
         previous = node
     return stages
+
+
+def _reads_shape(node: fx.Node) -> bool:
+    if node.op == "call_method":
+        return node.target == "size"
+    if node.target is getattr:
+        return str(node.args[1]) == "shape"
+    return node.target is operator.getitem and isinstance(node.args[0], fx.Node) and _reads_shape(node.args[0])
 
 
 def _stage(node: fx.Node, modules: dict[str, nn.Module]) -> Callable[[Tensor], Tensor]:
@@ -193,11 +214,24 @@ def _stage(node: fx.Node, modules: dict[str, nn.Module]) -> Callable[[Tensor], T
         raise UnsupportedModuleError(f"layer '{node.target}' ({layer}) is neither linear nor a softplus of soften()")
     arguments: Any = (node.args[1:], dict(node.kwargs))
     if node.op == "call_function" and node.target in _LINEAR_FUNCTIONS:
-        function: Callable[..., Any] = node.target  # type: ignore[assignment]
+        function: Callable[..., Any] = node.target
         return lambda t: function(t, *arguments[0], **arguments[1])
     if node.op == "call_method" and node.target in _SHAPE_METHODS:
-        return lambda t: t.flatten(1)
+        return _reshaping(node)
     raise UnsupportedModuleError(f"operation '{node.target}' is neither linear nor a softplus of soften()")
+
+
+def _reshaping(node: fx.Node) -> Callable[[Tensor], Tensor]:
+    """A view, reshape or flatten whose first dimension is the batch's, whatever size was traced."""
+    method, arguments = str(node.target), list(node.args[1:])
+    if method in ("view", "reshape"):
+        sizes = list(arguments[0]) if arguments and isinstance(arguments[0], tuple | list) else arguments
+        if not sizes or not all(isinstance(size, int) for size in sizes[1:]):
+            raise UnsupportedModuleError(f"'{node}' reshapes to {sizes}; only sizes known in advance unroll")
+        known = [int(str(size)) for size in sizes[1:]]
+        return lambda t: t.reshape(len(t), *known)
+    keywords = dict(node.kwargs)
+    return lambda t: getattr(t, method)(*arguments, **keywords)
 
 
 def _unroll(stage: Callable[[Tensor], Tensor], shape: torch.Size) -> tuple[Tensor, Tensor, torch.Size]:
@@ -214,7 +248,7 @@ def _linear_part(stage: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
     if isinstance(stage, nn.Linear):
         return lambda t: F.linear(t, stage.weight)
     if isinstance(stage, nn.Conv1d | nn.Conv2d):
-        return lambda t: stage._conv_forward(t, stage.weight, None)  # type: ignore[arg-type]
+        return lambda t: stage._conv_forward(t, stage.weight, None)
     if isinstance(stage, nn.BatchNorm1d | nn.BatchNorm2d):
         mean = stage.running_mean
         if mean is None or stage.running_var is None:

@@ -1,6 +1,7 @@
 """Softened copies of networks, scalar outputs, and what breaks smoothness."""
 
 import copy
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,12 +24,41 @@ _MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn
               nn.AdaptiveMaxPool3d, nn.FractionalMaxPool2d, nn.LPPool2d)  # fmt: skip
 _RELU_CALLS = {F.relu, torch.relu, torch.relu_, F.relu_, "relu", "relu_"}
 _RELU6_CALLS = {F.relu6}
-_ROUGH_CALLS = {F.leaky_relu, F.leaky_relu_, F.elu, F.elu_, F.prelu, F.rrelu, F.celu, F.selu, F.hardtanh, F.hardtanh_,
-                F.hardswish, F.hardsigmoid, F.threshold, F.hardshrink, F.softshrink, F.softsign, torch.abs, torch.sign,
-                operator.abs, torch.prelu, torch.selu, torch.celu, torch.rrelu, torch.clamp, torch.clip,
-                "clamp", "clamp_", "clip", "abs", "sign", "prelu"}  # fmt: skip
-_MAX_CALLS = {F.max_pool1d, F.max_pool2d, F.max_pool3d, F.adaptive_max_pool1d, F.adaptive_max_pool2d, torch.max,
-              torch.maximum, torch.minimum, torch.min, torch.amax, torch.amin, "max", "amax", "min", "amin", "maximum", "minimum"}  # fmt: skip
+_ROUGH_CALLS = {
+    *(
+        F.leaky_relu,
+        F.leaky_relu_,
+        F.elu,
+        F.elu_,
+        F.prelu,
+        F.rrelu,
+        F.celu,
+        F.selu,
+        F.hardtanh,
+        F.hardtanh_,
+        F.hardswish,
+    ),
+    *(
+        F.hardsigmoid,
+        F.threshold,
+        F.hardshrink,
+        F.softshrink,
+        F.softsign,
+        torch.prelu,
+        torch.selu,
+        torch.celu,
+        torch.rrelu,
+    ),
+    *(torch.abs, torch.sign, operator.abs, torch.clamp, torch.clip, torch.clamp_min, torch.clamp_max, torch.where),
+    *("abs", "abs_", "sign", "clamp", "clamp_", "clip", "clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "where"),
+    "prelu",
+}
+_MAX_CALLS = {
+    *(F.max_pool1d, F.max_pool2d, F.max_pool3d, F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d),
+    *(F.fractional_max_pool2d, F.lp_pool1d, F.lp_pool2d, torch.max_pool1d, torch.max_pool2d, torch.topk, torch.sort),
+    *(torch.max, torch.maximum, torch.fmax, torch.amax, torch.min, torch.minimum, torch.fmin, torch.amin, torch.median),
+    *("max", "maximum", "fmax", "amax", "min", "minimum", "fmin", "amin", "median", "topk", "sort"),
+}
 
 
 class Roughness(NamedTuple):
@@ -61,21 +91,24 @@ def soften(model: nn.Module, beta: float, *, trace: bool = True) -> nn.Module:
             be traced; names the path.
     """
     Softplus(beta)  # rejects a bad beta with the error of its owner
+    model = getattr(model, "_orig_mod", model)  # the module inside of torch.compile's wrapper
     rough = [f"'{name}' ({type(m).__name__})" for name, m in model.named_modules() if _is_rough(m)]
     if rough:
         raise UnsupportedModuleError(
-            f"expected ReLU or ReLU6 activations, got {', '.join(rough)}, which have no softplus form; replace them before soften()"
+            f"expected ReLU or ReLU6 activations, got {', '.join(rough)}, which have no softplus form; "
+            "replace them before soften()"
         )
     soft = copy.deepcopy(model).eval().requires_grad_(False)
     if trace:
         soft = _soften_calls(soft, beta)
     if isinstance(soft, _SOFTENABLE):
         return _softened(soft, beta)
+    replaced: dict[nn.Module, nn.Module] = {}  # a module that is used in several places stays one module
     for parent in list(soft.modules()):
-        for name, child in parent.named_children():
+        for name, child in list(parent._modules.items()):  # named_children would skip the second place
             if isinstance(child, _SOFTENABLE):
-                setattr(parent, name, _softened(child, beta))
-    return soft
+                parent._modules[name] = replaced.setdefault(child, _softened(child, beta))
+    return soft.eval()
 
 
 class _Tracer(fx.Tracer):
@@ -111,7 +144,9 @@ def logit(model: nn.Module, target_class: int) -> ScalarField:
     def field(x: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         outputs = model(x[None])
         if outputs.ndim != 2 or not 0 <= target_class < outputs.shape[1]:
-            raise ValueError(f"expected outputs [1, classes] with class {target_class} among them, got {tuple(outputs.shape)}")
+            raise ValueError(
+                f"expected outputs [1, classes] with class {target_class} among them, got {tuple(outputs.shape)}"
+            )
         scalar: Tensor = outputs[0, target_class]
         return scalar
 
@@ -124,6 +159,7 @@ def hypotheses(model: nn.Module) -> list[Roughness]:
     Modules are found by type and functional calls by torch.fx; a network that cannot be
     traced gets an entry that says so, as nothing is known of its calls.
     """
+    model = getattr(model, "_orig_mod", model)
     found = [
         Roughness(name or "(itself)", type(m).__name__, "is not twice differentiable")
         for name, m in model.named_modules()
@@ -132,7 +168,10 @@ def hypotheses(model: nn.Module) -> list[Roughness]:
     try:
         graph = trace_graph(model)
     except Exception as error:
-        return [*found, Roughness("(itself)", type(model).__name__, f"cannot be traced, so its calls are unknown: {error}")]
+        return [
+            *found,
+            Roughness("(itself)", type(model).__name__, f"cannot be traced, so its calls are unknown: {error}"),
+        ]
     rough = _RELU_CALLS | _RELU6_CALLS | _ROUGH_CALLS | _MAX_CALLS
     return found + [
         Roughness(_where(node), _name(node.target), "is not twice differentiable")
@@ -169,17 +208,19 @@ def _soften_calls(model: nn.Module, beta: float) -> nn.Module:
             f"torch.fx cannot trace {type(model).__name__} ({error}); its functional activations cannot be found. "
             "Write the network with nn.ReLU modules and call soften(..., trace=False)"
         ) from error
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     for node in graph.nodes:
         if node.target in _ROUGH_CALLS and node.op != "placeholder":
-            raise UnsupportedModuleError(f"'{_name(node.target)}' in {_where(node)} has no softplus form; use relu or relu6")
+            raise UnsupportedModuleError(
+                f"'{_name(node.target)}' in {_where(node)} has no softplus form; use relu or relu6"
+            )
     calls = [node for node in graph.nodes if node.op != "placeholder" and node.target in _RELU_CALLS | _RELU6_CALLS]
     overwritten = [node for node in graph.nodes if _overwrites_for_others(node, modules)]
     if not calls and not overwritten:
         return model
     _forward_overwritten(graph, overwritten)
-    for i, node in enumerate(calls):
-        name = f"softplus_{i}"
+    free = (name for name in map("softplus_{}".format, itertools.count()) if not hasattr(model, name))
+    for name, node in zip(free, calls, strict=False):
         model.add_module(name, Softplus(beta, cap=6.0 if node.target in _RELU6_CALLS else None))
         with graph.inserting_after(node):
             node.replace_all_uses_with(graph.call_module(name, (_operand(node),)))
@@ -197,7 +238,9 @@ def _operand(node: fx.Node) -> fx.Node:
 def _overwrites_for_others(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether an in-place activation is seen by later readers of its input."""
     if node.op == "call_module":
-        inplace = bool(getattr(modules[str(node.target)], "inplace", False)) and isinstance(modules[str(node.target)], _SOFTENABLE)
+        inplace = bool(getattr(modules[str(node.target)], "inplace", False)) and isinstance(
+            modules[str(node.target)], _SOFTENABLE
+        )
     else:
         relu = node.op != "placeholder" and node.target in _RELU_CALLS | _RELU6_CALLS
         positional = len(node.args) > 1 and bool(node.args[1])

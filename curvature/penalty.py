@@ -13,7 +13,7 @@ from curvature.level_set import MIN_GRADIENT
 
 def curvature_penalty(
     outputs: Callable[[Tensor], Tensor],
-    x: Float[Tensor, "batch *shape"],
+    x: Float[Tensor, " b *shape"],
     *,
     generator: torch.Generator,
     samples: int = 1,
