@@ -22,8 +22,19 @@ class Attained(NamedTuple):
     point: Tensor
 
 
+class Ascent(NamedTuple):
+    """How hard to search: steps of each ascent, how many run as one batch, and their seed."""
+
+    steps: int = 80
+    restarts: int = 8
+    seed: int = 0
+
+
+_DEFAULT = Ascent()
+
+
 def attained_curvature(
-    net: FeedForward, x: Float[Tensor, " n"], radius: float, *, steps: int = 60, restarts: int = 8, seed: int = 0
+    net: FeedForward, x: Float[Tensor, " n"], radius: float, *, search: Ascent = _DEFAULT
 ) -> Attained:
     r"""Largest :math:`\max_i|\kappa_i(y)|` that gradient ascent finds for :math:`\|y - x\| \le r`.
 
@@ -36,11 +47,11 @@ def attained_curvature(
 
     Exactness: estimate from below. Cost: one batched eigendecomposition and gradient a step.
     """
-    starts = _starts(x, radius, restarts, seed)
+    starts = _starts(x, radius, search)
     if radius == 0:
         starts = starts[:1]
     best, best_value = x.clone(), -math.inf
-    for step in range(steps if radius > 0 else 1):
+    for step in range(search.steps if radius > 0 else 1):
         values, v = _leading(net, starts)
         top = int(values.argmax())
         if float(values[top]) > best_value:
@@ -49,15 +60,13 @@ def attained_curvature(
         with torch.enable_grad():
             objective = _rayleigh(net.curves(points), v).abs()
             (ascent,) = torch.autograd.grad(objective.sum(), points)
-        starts = _step(x, radius, starts, ascent, _rate(step, steps))
+        starts = _step(x, radius, starts, ascent, _rate(step, search.steps))
     values, _ = _leading(net, starts)
     top = int(values.argmax())
     return Attained(float(values[top]), starts[top]) if float(values[top]) > best_value else Attained(best_value, best)
 
 
-def attained_change(
-    net: FeedForward, x: Float[Tensor, " n"], radius: float, *, steps: int = 100, restarts: int = 12, seed: int = 0
-) -> Attained:
+def attained_change(net: FeedForward, x: Float[Tensor, " n"], radius: float, *, search: Ascent = _DEFAULT) -> Attained:
     r"""Largest :math:`\|n(y) - n(x)\|_2` that gradient ascent finds for :math:`\|y - x\| \le r`.
 
     An attack free in the ball, not on the level set. Half of the restarts begin along the
@@ -69,14 +78,14 @@ def attained_change(
         return Attained(0.0, x.clone())
     curves = net.curves(x)
     normal = curves.gradient() / torch.linalg.vector_norm(curves.gradient())
-    points = _starts(x, radius, restarts, seed)
+    points = _starts(x, radius, search)
     H = curves.hessian()
     PH = H - torch.outer(normal, normal @ H)
     if torch.isfinite(PH).all():
-        leading = torch.linalg.svd(PH)[2][: max(1, restarts // 4)]
+        leading = torch.linalg.svd(PH)[2][: max(1, search.restarts // 4)]
         points = torch.cat([x + radius * leading, x - radius * leading, points])
     best, best_value = x.clone(), 0.0
-    for step in range(steps + 1):
+    for step in range(search.steps + 1):
         free = points.detach().requires_grad_(True)
         with torch.enable_grad():
             change = _normal_change(net, free, normal)
@@ -85,7 +94,7 @@ def attained_change(
         top = int(values.argmax())
         if float(values[top]) > best_value:
             best, best_value = points[top].clone(), float(values[top])
-        points = _step(x, radius, points, ascent, _rate(step, steps))
+        points = _step(x, radius, points, ascent, _rate(step, search.steps))
     return Attained(best_value, best)
 
 
@@ -95,12 +104,12 @@ def _normal_change(net: FeedForward, points: Tensor, normal: Tensor) -> Tensor:
     return torch.linalg.vector_norm(G / norm - normal + 1e-300, dim=-1)
 
 
-def _starts(x: Tensor, radius: float, restarts: int, seed: int) -> Tensor:
+def _starts(x: Tensor, radius: float, search: Ascent) -> Tensor:
     """The centre and seeded points in the ball, half of them on its sphere."""
-    generator = torch.Generator().manual_seed(seed)
-    directions = torch.randn(restarts - 1, len(x), generator=generator, dtype=x.dtype)
+    generator = torch.Generator().manual_seed(search.seed)
+    directions = torch.randn(search.restarts - 1, len(x), generator=generator, dtype=x.dtype)
     directions = directions / torch.linalg.vector_norm(directions, dim=-1, keepdim=True)
-    lengths = torch.rand(restarts - 1, 1, generator=generator, dtype=x.dtype)
+    lengths = torch.rand(search.restarts - 1, 1, generator=generator, dtype=x.dtype)
     lengths[::2] = 1.0
     return _project(x, radius, torch.cat([x[None], x + radius * lengths * directions]))
 

@@ -112,7 +112,9 @@ class LocalExpansion:
         return GradientRemainder(
             whole=up(half * self.T_norm + rest + error),
             tangent=up(half * self.T_tangent + rest + error),
-            normal=up(half * max(self.T_down, 0.0) + radius * (above + below) / 6 + radius * abs(above - below) / 6 + error),
+            normal=up(
+                half * max(self.T_down, 0.0) + radius * (above + below) / 6 + radius * abs(above - below) / 6 + error
+            ),
             hessian=up(spectral_norm_bound(self.H) + radius * self.T_norm + max(above, below) + slack),
         )
 
@@ -161,7 +163,14 @@ class LocalExpansion:
         H, T = first_order(layers)
         R = remainder(self.centre.weights, layers, radius)
         slack = self.slack(layers, radius)
-        common = {"G": self.G, "H": self.H, "radius": radius, "G2": G2.whole, "lowest": norm - G2.normal, "slack": slack}
+        common = {
+            "G": self.G,
+            "H": self.H,
+            "radius": radius,
+            "G2": G2.whole,
+            "lowest": norm - G2.normal,
+            "slack": slack,
+        }
         up_, down = (
             smallest_tau(Pencil(centre=sign * H, slopes=sign * T, rest=rest, **common))
             for sign, rest in ((1.0, R.upper), (-1.0, R.lower))

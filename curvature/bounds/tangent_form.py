@@ -9,7 +9,6 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from curvature.bounds.rounding import TINY, UNIT, cholesky_accepts, gamma, up
@@ -42,7 +41,7 @@ class Pencil(NamedTuple):
 
 
 class _Reduced(NamedTuple):
-    r"""The inequality for all tau: :math:`B + \frac r2(Y + X_0 - \tau X_1 + \tau^2 X_2) + \mathrm{slack} \le \tau g I`."""
+    r"""The inequality for all tau: :math:`B - \tau X_1 + \tau^2 X_2 + \mathrm{slack} \le \tau g I`."""
 
     fixed: Tensor
     linear: Tensor
@@ -118,7 +117,11 @@ def _reduce(pencil: Pencil, tau: float) -> _Reduced:
         fixed=base + r / 2 * (torch.diag(y) + X) + g2 * torch.eye(n, dtype=X.dtype),
         linear=r / 2 * (Z + Z.T),
         square=r / 2 * float(pull @ pull) * torch.diag(1 / y),
-        right=(pencil.lowest - 2 * eta * float(torch.linalg.vector_norm(pencil.G)) - 2 * eta * r * float(torch.linalg.vector_norm(pull))),
+        right=(
+            pencil.lowest
+            - 2 * eta * float(torch.linalg.vector_norm(pencil.G))
+            - 2 * eta * r * float(torch.linalg.vector_norm(pull))
+        ),
         slack=up(slack),
     )
 

@@ -21,7 +21,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from curvature.bounds.relaxations import Affine, affine_enclosure, derivative_magnitude, derivative_range, taylor_enclosure
+from curvature.bounds.relaxations import (
+    Affine,
+    affine_enclosure,
+    derivative_magnitude,
+    derivative_range,
+    taylor_enclosure,
+)
 from curvature.bounds.rounding import gamma, row_norm_bounds, symmetric_norm_bounds
 
 Enclosure = Callable[[Tensor, Tensor, float, int], Affine]
@@ -124,7 +130,7 @@ def absolute_scale(centre: Centre, layers: list[Layer], radius: float) -> float:
     value at :math:`|c| + 2|\delta|` bounds every partial sum that the models form.
     """
     A, total, jacobians = centre.weights[0].abs(), 0.0, []
-    for i, layer in enumerate(layers):
+    for i in range(len(layers)):
         if i:
             A = centre.weights[i].abs() @ (_whole(layers[i - 1].slope, layers[i - 1].slope_change)[:, None] * A)
         jacobians.append((A * A).sum(1))

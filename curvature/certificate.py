@@ -1,0 +1,213 @@
+r"""How far the explanation of one input can move inside a ball, certified.
+
+The explanation is the unit normal :math:`n = G/\|G\|` of the level set (the gradient map up to
+its length) and the abs-sum map :math:`h = a/\sum a`, a = |G|. With
+:math:`G(y) = G + Hu + G_2`, :math:`\|PG_2\| \le \gamma_t`, :math:`n\cdot G_2 \ge -\gamma_n`, the angle
+:math:`\theta` between n(x) and n(y) obeys
+
+- tangent form: :math:`\tan\theta \le (r\|PH\| + \gamma_t)/(\|G\| - r\|Hn\| - \gamma_n)`;
+- arcsine form: :math:`\sin\theta \le \delta/\|G\|`, :math:`\delta \ge \|G(y) - G(x)\|`;
+- displacement form: :math:`\theta \le r \sup\|H\|/(\|G\| - \delta)`, as :math:`\|Dn\| = \|PH\|/\|G\|`,
+
+each when its denominator is positive. They hold for every y in the ball, on the level set or
+not. The least gives the chord :math:`\|n(y) - n(x)\| \le 2\sin(\theta/2)`.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from curvature.bounds.bound import Bound
+from curvature.bounds.first_order_local import LocalExpansion, expand
+from curvature.bounds.rounding import gamma, spectral_norm_bound, up
+from curvature.derivatives import require_finite
+from curvature.errors import NoCertificateError, UnsupportedModuleError
+from curvature.feedforward import FeedForward, feed_forward
+from curvature.networks import hypotheses
+from curvature.search import attained_change, attained_curvature
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    r"""What is proven, and what a search attained, about the ball :math:`B(x, r)`.
+
+    Attributes:
+        radius: r, in the units of x.
+        change_bound: :math:`\|n(y) - n(x)\| \le` this, for every y in the ball; 2 if nothing is proven.
+        change_attained: A change that the search found, from below.
+        cosine_bound: :math:`\cos\angle(n(x), n(y)) \ge` this; -1 if nothing is proven.
+        map_change_bound: :math:`\|h(y) - h(x)\|_2 \le` this, for the abs-sum map; capped at sqrt(2).
+        gradient_norm_bound: :math:`\|G(y)\| \ge` this; 0 if nothing is proven.
+        curvature_bound: :math:`\max_i|\kappa_i(y)| \le` this, 1/length, or None.
+        curvature_attained: A curvature that the search found, from below.
+        vacuous: Whether ``change_bound`` says nothing.
+        reason: Why the certificate, or its curvature, is vacuous; empty otherwise.
+    """
+
+    radius: float
+    change_bound: float
+    change_attained: float | None
+    cosine_bound: float
+    map_change_bound: float
+    gradient_norm_bound: float
+    curvature_bound: float | None
+    curvature_attained: float | None
+    vacuous: bool
+    reason: str = ""
+
+
+def certify_explanation(
+    module: nn.Module, x: Float[Tensor, "*shape"], *, target_class: int, radius: float, search: bool = True
+) -> Certificate:
+    r"""Certify how far the explanation of ``x`` can move within ``radius``.
+
+    Args:
+        module: A softened feed-forward network (see ``soften``), in eval mode; not changed.
+        x: One point without the batch dimension, with at least two numbers.
+        target_class: The logit that is explained, held fixed.
+        radius: Radius of the ball in the units of x, finite and >= 0.
+        search: Also run the search for attained values; without it they are None.
+
+    Returns:
+        A certificate; ``vacuous`` with a reason where nothing is proven, never NaN.
+
+    Raises:
+        ValueError: If the radius is negative or not finite, or x is not finite or too small.
+        UnsupportedModuleError: If a layer is not twice differentiable (ReLU, max-pool), named
+            by its path, or the network is not a plain stack.
+
+    Exactness: upper bounds (lower for cosine and gradient norm); attained values are estimates from
+    the other side. Cost: the set-up of rung 8 and one radius; the search, a batched gradient a step.
+    """
+    if not 0 <= radius < math.inf:
+        raise ValueError(f"expected a finite radius >= 0, got {radius}")
+    require_finite(x)
+    if x.numel() < 2:
+        raise ValueError(
+            f"expected a point with at least two numbers, got shape {tuple(x.shape)}; in R^1 a normal cannot turn"
+        )
+    rough = hypotheses(module)
+    if rough:
+        named = "; ".join(f"'{r.path}' ({r.kind}) {r.reason}" for r in rough)
+        raise UnsupportedModuleError(
+            f"no certificate for a network that is not smooth: {named}; soften it, use average pooling"
+        )
+    net = feed_forward(module, x.double(), target_class)
+    channels = x.shape[0] if x.ndim == 3 else 1
+    return certify_network(net, x.double().flatten(), radius, channels=channels, search=search)
+
+
+def certify_network(
+    net: FeedForward, x: Float[Tensor, " n"], radius: float, *, channels: int = 1, search: bool = True
+) -> Certificate:
+    """The certificate of a network that is given as matrices; see ``certify_explanation``.
+
+    ``channels`` leading blocks of x are summed by the abs-sum map; nothing else depends on it.
+    """
+    change = attained_change(net, x, radius).value if search else None
+    bent = attained_curvature(net, x, radius).value if search else None
+    try:
+        expansion = expand(net, x)
+        certificate = _certificate(expansion, expansion.bound(radius), radius, (change, bent))
+    except NoCertificateError as error:
+        return _vacuous(radius, (change, bent), str(error))
+    if certificate.vacuous:
+        return certificate
+    G = net.curves(x).gradient()
+    n = G / torch.linalg.vector_norm(G)
+    return replace(certificate, map_change_bound=map_change_bound(n, certificate.change_bound, channels=channels))
+
+
+def angle_bound(expansion: LocalExpansion, bound: Bound, radius: float) -> float:
+    """The least of the three bounds of the angle between n(x) and n(y), radians; inf if none holds."""
+    G, H = expansion.G, expansion.H
+    norm = float(torch.linalg.vector_norm(G))
+    n = G / norm
+    margin = 1e-12 * norm + expansion.gradient_error
+    angles = [math.inf]
+    try:
+        G2 = expansion.gradient_remainder(radius)
+    except NoCertificateError:
+        G2 = None
+    if G2 is not None:
+        Hn = H @ n
+        PH = H - torch.outer(n, Hn)
+        top = radius * spectral_norm_bound(PH) + G2.tangent + margin
+        bottom = norm - radius * float(torch.linalg.vector_norm(Hn)) * (1 + gamma(4 * len(n) + 64)) - G2.normal - margin
+        if bottom > 0:
+            angles.append(math.atan(up(top / bottom)))
+    if bound.gradient_change is not None and bound.gradient_change + margin < norm:
+        change = bound.gradient_change + margin
+        angles.append(math.asin(min(1.0, up(change / norm))))
+        if bound.hessian is not None:
+            angles.append(up(radius * bound.hessian / (norm - change)))
+    return up(min(angles))
+
+
+def map_change_bound(n: Float[Tensor, " n"], chord: float, *, channels: int = 1) -> float:
+    r"""Bound of :math:`\|h(y) - h(x)\|_2` for the abs-sum map, from the chord of the normals.
+
+    :math:`\sqrt d \|h\|_2\,\delta/\max(1, \|n\|_1 - \sqrt d\,\delta)`, d all numbers, capped at
+    sqrt(2), the diameter of the simplex. With a the channel sum of |n|,
+    :math:`h' - h = (I - h1^T)(a' - a)/\sum a'`; the oblique projection has norm
+    :math:`\sqrt{d/C}\|h\|`, the channel sum :math:`\sqrt C`, and :math:`\sum a' = \|n'\|_1 \ge 1`.
+
+    Args:
+        n: The unit normal at x.
+        chord: delta, an upper bound of :math:`\|n(y) - n(x)\|_2`.
+        channels: C, how many leading blocks the map sums.
+    """
+    root = math.sqrt(len(n)) * (1 + 1e-12)
+    one_norm = float(n.abs().sum())
+    h_norm = float(torch.linalg.vector_norm(n.abs().reshape(channels, -1).sum(0))) / one_norm
+    value = root * h_norm * chord / max(1.0 - 1e-12, one_norm * (1 - 1e-12) - root * chord)
+    return min(math.sqrt(2), up(value))
+
+
+def _certificate(
+    expansion: LocalExpansion, bound: Bound, radius: float, attained: tuple[float | None, float | None]
+) -> Certificate:
+    angle = angle_bound(expansion, bound, radius)
+    norm = float(torch.linalg.vector_norm(expansion.G))
+    lower = max(0.0, _gradient_norm(expansion, bound, radius))
+    if not angle < math.pi:
+        reason = (
+            bound.reason or f"the gradient, of norm {norm:.3e} at x, may vanish or turn around within radius {radius}"
+        )
+        return _vacuous(radius, attained, reason)
+    chord = up(2 * math.sin(angle / 2))
+    return Certificate(
+        radius=radius,
+        change_bound=chord,
+        change_attained=attained[0],
+        cosine_bound=math.cos(angle) - 1e-15,
+        map_change_bound=math.sqrt(2),  # needs the coordinates of x; the caller fills it in
+        gradient_norm_bound=lower,
+        curvature_bound=bound.curvature,
+        curvature_attained=attained[1],
+        vacuous=False,
+        reason=bound.reason,
+    )
+
+
+def _gradient_norm(expansion: LocalExpansion, bound: Bound, radius: float) -> float:
+    """The better of ``||G|| - delta`` and the normal part ``||G|| - r ||Hn|| - gamma_n``."""
+    norm = float(torch.linalg.vector_norm(expansion.G))
+    lower = -math.inf if bound.gradient_change is None else norm - bound.gradient_change
+    try:
+        G2 = expansion.gradient_remainder(radius)
+        Hn = float(torch.linalg.vector_norm(expansion.H @ (expansion.G / norm)))
+        lower = max(lower, norm - radius * Hn * (1 + 1e-10) - G2.normal)
+    except NoCertificateError:
+        pass
+    return lower - 1e-12 * norm - expansion.gradient_error
+
+
+def _vacuous(radius: float, attained: tuple[float | None, float | None], reason: str) -> Certificate:
+    return Certificate(
+        radius=radius, change_bound=2.0, change_attained=attained[0], cosine_bound=-1.0, map_change_bound=math.sqrt(2),
+        gradient_norm_bound=0.0, curvature_bound=None, curvature_attained=attained[1], vacuous=True, reason=reason,
+    )  # fmt: skip
