@@ -99,10 +99,10 @@ def soften(model: nn.Module, beta: float, *, trace: bool = True) -> nn.Module:
             "replace them before soften()"
         )
     soft = copy.deepcopy(model).eval().requires_grad_(False)
+    if isinstance(soft, _SOFTENABLE):  # before tracing, which would look inside of the root
+        return _softened(soft, beta).eval()
     if trace:
         soft = _soften_calls(soft, beta)
-    if isinstance(soft, _SOFTENABLE):
-        return _softened(soft, beta)
     replaced: dict[nn.Module, nn.Module] = {}  # a module that is used in several places stays one module
     for parent in list(soft.modules()):
         for name, child in list(parent._modules.items()):  # named_children would skip the second place
