@@ -1,1 +1,1 @@
-"""Speed, tightness and soundness of the bounds, each by one command."""
+"""Speed as ratios taken in one run; ``python -m benchmarks`` runs them all."""

@@ -16,11 +16,11 @@ Objective = Callable[[Tensor, Tensor], Tensor]  # (y [B, n], v [B, n]) -> [B], d
 class Ascent:
     """One network and ball; ``attained()`` gives the largest value found of every quantity."""
 
-    def __init__(self, module: nn.Module, x: Tensor, radius: float, *, target_class: int, steps: int, seed: int) -> None:
+    def __init__(self, module: nn.Module, x: Tensor, radius: float, *, target_class: int, steps: int) -> None:
         """Keep the problem and evaluate the gradient at the centre."""
         self.module, self.shape, self.x, self.radius = module, x.shape, x.flatten(), radius
         self.target_class, self.steps = target_class, steps
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(1)
         self.centre = self._gradient(self.x[None].clone().requires_grad_(True)).detach()
 
     def attained(self) -> dict[str, float]:
@@ -84,7 +84,9 @@ class Ascent:
             with torch.no_grad():
                 size = self.radius * 0.8 * 0.75**step
                 offset = offset + size * torch.nan_to_num(_unit(to_y))
-                offset *= (self.radius * (1 - 1e-13) / offset.norm(dim=1, keepdim=True).clamp_min(1e-300)).clamp_max(1.0)
+                offset *= (self.radius * (1 - 1e-13) / offset.norm(dim=1, keepdim=True).clamp_min(1e-300)).clamp_max(
+                    1.0
+                )
                 v = v + torch.nan_to_num(_unit(to_v)) * 2 * 0.85**step
         return best
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ def plain(case: Case, beta: float) -> PlainNetwork:
 
 def _perceptron(g: torch.Generator, widths: list[int], *, gain: float) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         linear = nn.Linear(before, after, dtype=torch.float64)
         linear.weight.data = gain * torch.randn(after, before, generator=g, dtype=torch.float64) / before**0.5
         linear.bias.data = torch.randn(after, generator=g, dtype=torch.float64) / 2

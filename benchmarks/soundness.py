@@ -68,9 +68,7 @@ def judge(case: Case, tally: Tally, *, boxes: int | None) -> None:
     """Compare every promised field of one case; ``boxes`` None means no oracle."""
     target = 0
     promised = _promises(case, target, tally)
-    low_ends: dict[str, float] = Ascent(
-        case.module, case.x, case.radius, target_class=target, steps=14, seed=1
-    ).attained()
+    low_ends: dict[str, float] = Ascent(case.module, case.x, case.radius, target_class=target, steps=14).attained()
     slack = {name: ROUNDING * abs(value) for name, value in low_ends.items()}
     if boxes is not None:
         beta = next(layer.beta for layer in case.module.modules() if isinstance(layer, Softplus))
@@ -129,7 +127,9 @@ def _certificate_promises(certificate: object, tally: Tally) -> dict[tuple[str, 
             promised["certificate", quantity] = float(value)
     cosine = getattr(certificate, "cosine_bound", None)
     if cosine is not None and math.isfinite(float(cosine)):  # cos from below is a chord from above
-        promised["certificate (cosine)", "normal_change"] = math.sqrt(max(0.0, 2 - 2 * float(cosine))) * (1 + 1e-12) + 1e-8
+        promised["certificate (cosine)", "normal_change"] = (
+            math.sqrt(max(0.0, 2 - 2 * float(cosine))) * (1 + 1e-12) + 1e-8
+        )
     return promised
 
 
@@ -166,12 +166,18 @@ def _report(tally: Tally, tiny: int, large: int, seconds: float) -> None:
         ratios = tally.ratios[label] or [math.nan]
         print(f"{label:44}{tally.checked[label]:8}{tally.refused[label]:8}{min(ratios):12.6f}{np.median(ratios):12.4g}")
     for name, gaps in tally.gaps.items():
-        print(f"oracle {name:16} gap median {np.median(gaps):.3f}, largest {max(gaps):.3f}, undecided {tally.undecided[name]}")
+        print(
+            f"oracle {name:16} gap median {np.median(gaps):.3f}, largest {max(gaps):.3f}, undecided "
+            "{tally.undecided[name]}"
+        )
     for reason, count in tally.reasons.most_common(12):
         print(f"refused {count:4}: {reason}")
     for line in tally.violations + tally.failures:
         print(f"VIOLATION {line}" if line in tally.violations else f"FAILED {line}")
-    print(f"checked {sum(tally.checked.values())}, refused {sum(tally.refused.values())}, violations {len(tally.violations)}, failures {len(tally.failures)}")
+    print(
+        f"checked {sum(tally.checked.values())}, refused {sum(tally.refused.values())}, violations "
+        "{len(tally.violations)}, failures {len(tally.failures)}"
+    )
 
 
 if __name__ == "__main__":

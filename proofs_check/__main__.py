@@ -38,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m proofs_check", description="Check every step of Theorems 1 and 2.", epilog="Claims: " + ", ".join(CLAIMS)
+        prog="python -m proofs_check",
+        description="Check every step of Theorems 1 and 2.",
+        epilog="Claims: " + ", ".join(CLAIMS),
     )
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help="ids, or prefixes such as thm1.step2; default: all")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")

@@ -27,16 +27,30 @@ def identities(
         value = _value_away_from_zero(expression)
         verdict = Verdict.UNDECIDED if value is None or true is Verdict.REFUTED else Verdict.REFUTED
         return Evidence(
-            strength=Strength.SYMBOLIC, scope=scope, verdict=verdict, covers=covers, witness=f"not an identity: {name}, off by {value}"
+            strength=Strength.SYMBOLIC,
+            scope=scope,
+            verdict=verdict,
+            covers=covers,
+            witness=f"not an identity: {name}, off by {value}",
         )
     return Evidence(
-        strength=Strength.SYMBOLIC, scope=scope, verdict=true, covers=covers, witness="; ".join(zeros) + ": identically zero"
+        strength=Strength.SYMBOLIC,
+        scope=scope,
+        verdict=true,
+        covers=covers,
+        witness="; ".join(zeros) + ": identically zero",
     )
 
 
 def _is_zero(expression: sp.Expr) -> bool:
     expression = sp.sympify(expression)
-    attempts = (lambda e: e, sp.expand, sp.simplify, lambda e: sp.simplify(e.rewrite(sp.exp)), lambda e: sp.simplify(sp.gammasimp(e)))
+    attempts = (
+        lambda e: e,
+        sp.expand,
+        sp.simplify,
+        lambda e: sp.simplify(e.rewrite(sp.exp)),
+        lambda e: sp.simplify(sp.gammasimp(e)),
+    )
     return any(attempt(expression) == 0 for attempt in attempts)
 
 

@@ -141,7 +141,9 @@ def run(claim: Claim, *, seed: int, strength: Strength | None = None, deadline: 
         if strength is not None and kind is not strength:
             continue
         if time.monotonic() > deadline:
-            found.append(Evidence(strength=kind, scope="not run", verdict=Verdict.UNDECIDED, witness="the budget is spent"))
+            found.append(
+                Evidence(strength=kind, scope="not run", verdict=Verdict.UNDECIDED, witness="the budget is spent")
+            )
             continue
         found.append(_timed(kind, check, seed))
     return Outcome(claim, tuple(found))

@@ -48,7 +48,9 @@ class Maximum:
     boxes: int
 
 
-def enclose_maximum(f: Ball, slope: Ball, lo: float, hi: float, *, tolerance: float, max_boxes: int = 20_000) -> Maximum:
+def enclose_maximum(  # noqa: PLR0913
+    f: Ball, slope: Ball, lo: float, hi: float, *, tolerance: float, max_boxes: int = 20_000
+) -> Maximum:
     """Enclose the maximum of f on [lo, hi] by the mean value form, the worst interval first.
 
     Args:

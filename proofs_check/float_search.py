@@ -25,7 +25,10 @@ def jets(network: PlainNetwork, points: Array) -> tuple[Array, Array]:
         u = network.beta * z
         slope, other = _sigmoid(u), _sigmoid(-u)
         a = np.logaddexp(0, u) / network.beta
-        T = slope[..., None, None] * T + (network.beta * slope * other)[..., None, None] * J[..., :, None] * J[..., None, :]
+        T = (
+            slope[..., None, None] * T
+            + (network.beta * slope * other)[..., None, None] * J[..., :, None] * J[..., None, :]
+        )
         J = slope[..., None] * J
     head = np.asarray(network.head)
     return np.einsum("i,nij->nj", head, J), np.einsum("i,nijk->njk", head, T)

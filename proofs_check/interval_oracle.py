@@ -54,7 +54,7 @@ class Supremum:
         return (self.upper - self.lower) / max(abs(self.upper), abs(self.lower), 1e-300)
 
 
-def enclose_suprema(
+def enclose_suprema(  # noqa: PLR0913
     network: PlainNetwork, x: Array, radius: float, *, max_boxes: int = 400, gap: float = 0.02, seed: int = 0
 ) -> dict[str, Supremum]:
     r"""Both ends of every quantity in ``QUANTITIES`` over the closed ball B(x, r).
@@ -220,7 +220,9 @@ def largest_eigenvalue_bound(A: arb_mat) -> float:
     guess = float(np.linalg.eigvalsh((middle + middle.T) / 2)[-1]) + float(np.linalg.norm(radius))
     for margin in (1e-14, 1e-9, 1e-4, 1.0, 10.0):
         tau = guess + margin * size * n
-        if is_positive_definite(arb_mat(n, n, [arb(tau if i == j else 0) - A[i, j] for i in range(n) for j in range(n)])):
+        if is_positive_definite(
+            arb_mat(n, n, [arb(tau if i == j else 0) - A[i, j] for i in range(n) for j in range(n)])
+        ):
             return tau
     return math.inf
 

@@ -105,7 +105,9 @@ class BallNetwork:
             back = self.weights[i].transpose() * column([f * s for f, s in zip(F, slopes[i], strict=True)])
             F = back.entries()
         d = self.inputs
-        symmetric = [[H[min(i, j), max(i, j)].intersection(H[max(i, j), min(i, j)]) for j in range(d)] for i in range(d)]
+        symmetric = [
+            [H[min(i, j), max(i, j)].intersection(H[max(i, j), min(i, j)]) for j in range(d)] for i in range(d)
+        ]
         return back, arb_mat(symmetric)
 
 
@@ -150,7 +152,7 @@ def softplus(t: arb, beta: arb) -> arb:
 
 
 def bend(t: arb, beta: arb) -> arb:
-    """beta g(beta t) with g(u) = 1/(2 cosh(u/2))^2, even and falling in \\|u\\|."""
+    r"""Beta g(beta t) with g(u) = 1/(2 cosh(u/2))^2, even and falling in \\|u\\|."""
     u = beta * t
     far = (u.abs_upper() / 2).sech() ** 2
     if u.is_exact():

@@ -40,7 +40,9 @@ def length_of_image() -> dict[str, sp.Expr]:
     speed = sp.diff(n, t).dot(sp.diff(n, t)) - sp.diff(theta, t) ** 2 - sp.sin(theta) ** 2 * sp.diff(phi, t) ** 2
     chord = (1 - sp.cos(omega)) ** 2 + sp.sin(omega) ** 2 - 4 * sp.sin(omega / 2) ** 2
     return {
-        "M^2 u^2 - lambda^2 u^2 = (M - lambda)(M + lambda) u^2": sp.expand((M**2 - lam**2) * u**2 - (M - lam) * (M + lam) * u**2),
+        "M^2 u^2 - lambda^2 u^2 = (M - lambda)(M + lambda) u^2": sp.expand(
+            (M**2 - lam**2) * u**2 - (M - lam) * (M + lam) * u**2
+        ),
         "speed on the sphere": sp.simplify(speed),
         "chord = 2 sin(angle/2)": sp.simplify(chord),
     }
@@ -48,7 +50,10 @@ def length_of_image() -> dict[str, sp.Expr]:
 
 def path_symbolic(_: int, *, sign: int = -1) -> Evidence:
     """Eq. 16-20 with the sign mended."""
-    return identities("all d, every C^2 function with G != 0, every piecewise C^1 curve in S", normal_derivative(sign) | length_of_image())
+    return identities(
+        "all d, every C^2 function with G != 0, every piecewise C^1 curve in S",
+        normal_derivative(sign) | length_of_image(),
+    )
 
 
 def sign_symbolic(_: int) -> Evidence:
@@ -78,10 +83,13 @@ def sign_rigorous(_: int, *, sign: int = 1) -> Evidence:
         along = -(chord.transpose() * jet.hessian * chord)[0, 0] / norm(jet.gradient)  # L(chord, chord), eq. 13
     wrong = sign > 0 and bool(turn > 0) and bool(along < 0)
     return Evidence(
-        strength=RIGOROUS, scope="sum_i s(x_i) + s(-x_i) in R^2, beta = 2, p = (1, .9), p0 = (.9, 1)", verdict=REFUTED if wrong else UNDECIDED,
+        strength=RIGOROUS,
+        scope="sum_i s(x_i) + s(-x_i) in R^2, beta = 2, p = (1, .9), p0 = (.9, 1)",
+        verdict=REFUTED if wrong else UNDECIDED,
         margin=float(turn.abs_lower()),
-        witness=f"(n(p) - n(p0)).(p - p0) = {show(turn)} > 0, while L < 0 all along the arc makes the printed right-hand side of (19) negative",
-    )  # fmt: skip
+        witness=f"(n(p) - n(p0)).(p - p0) = {show(turn)} > 0, while L < 0 all along the arc makes the printed "
+        "right-hand side of (19) negative",
+    )
 
 
 def theorem_symbolic(seed: int, *, sign: int = -1) -> Evidence:
@@ -94,7 +102,9 @@ def angle_symbolic(_: int, *, halves: int = 2) -> Evidence:
     """The angle form follows from the same pieces; the chord is at most the angle."""
     omega = sp.symbols("omega", real=True)
     chord = (1 - sp.cos(omega)) ** 2 + sp.sin(omega) ** 2 - 4 * sp.sin(omega / halves) ** 2
-    return identities("all d, every C^2 function with G != 0, every curve in S", length_of_image() | {"chord": sp.simplify(chord)})
+    return identities(
+        "all d, every C^2 function with G != 0, every curve in S", length_of_image() | {"chord": sp.simplify(chord)}
+    )
 
 
 def raw_symbolic(_: int) -> Evidence:
@@ -104,7 +114,8 @@ def raw_symbolic(_: int) -> Evidence:
     f = (sp.log(1 + sp.exp(b * (x + y))) - sp.log(1 + sp.exp(b * (x - y)))) / b
     slope = 2 / (1 + sp.exp(-b * x))
     return identities(
-        "f = s(x+y) - s(x-y), level 0: lambda_max = 0 on S = {y = 0}, G = (0, 2 sigma(beta x)); 'not the paper's claim'",
+        "f = s(x+y) - s(x-y), level 0: lambda_max = 0 on S = {y = 0}, G = (0, 2 sigma(beta x)); 'not the paper's "
+        "claim'",
         {
             "f = 0 on y = 0": f.subs(y, 0),
             "f_x = 0 there": sp.diff(f, x).subs(y, 0),
@@ -124,9 +135,12 @@ def raw_rigorous(_: int, *, use_normal: bool = False) -> Evidence:
             ends = [G * (1 / norm(G)) for G in ends]
         change = norm(ends[1] - ends[0])
     return Evidence(
-        strength=RIGOROUS, scope="f = s(x+y) - s(x-y), beta = 2, p = (1, 0), p0 = (0, 0)", verdict=REFUTED if change > 0 else UNDECIDED,
-        margin=float(change.lower()), witness=f"||grad f(p) - grad f(p0)|| = {show(change)} > 0 = |lambda_max| d_g",
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope="f = s(x+y) - s(x-y), beta = 2, p = (1, 0), p0 = (0, 0)",
+        verdict=REFUTED if change > 0 else UNDECIDED,
+        margin=float(change.lower()),
+        witness=f"||grad f(p) - grad f(p0)|| = {show(change)} > 0 = |lambda_max| d_g",
+    )
 
 
 def raw_outer_symbolic(_: int) -> Evidence:
@@ -134,13 +148,16 @@ def raw_outer_symbolic(_: int) -> Evidence:
     A, B, C, p, q = sp.symbols("A B C p q", real=True)
     growth = A * q**2 - 2 * C * p * q + B * p**2
     return identities(
-        "all networks, any curve, C = C~ without c", {"Cauchy-Schwarz": sp.expand((A + p**2) * (B + q**2) - (C + p * q) ** 2 - (A * B - C**2) - growth)}
+        "all networks, any curve, C = C~ without c",
+        {"Cauchy-Schwarz": sp.expand((A + p**2) * (B + q**2) - (C + p * q) ** 2 - (A * B - C**2) - growth)},
     )
 
 
 def displacement_symbolic(_: int, *, sign: int = -1) -> Evidence:
     """D_u n = P H u/||G|| for every direction u, then the angle on the sphere."""
-    return identities("all d, every C^2 function, segments on which G != 0", normal_derivative(sign) | length_of_image())
+    return identities(
+        "all d, every C^2 function, segments on which G != 0", normal_derivative(sign) | length_of_image()
+    )
 
 
 def condition_symbolic(_: int) -> Evidence:
@@ -150,7 +167,10 @@ def condition_symbolic(_: int) -> Evidence:
     f = (sp.log(1 + sp.exp(b * x)) + sp.log(1 + sp.exp(-b * x))) / b  # does not depend on y
     return identities(
         "f(x, y) = s(x) + s(-x): H has only the entry xx, n = (sign x, 0), so P H = 0; angle pi across x = 0",
-        {"f_x is odd, so n flips": sp.simplify((sp.diff(f, x) + sp.diff(f, x).subs(x, -x)).rewrite(sp.exp)), "f_x = 0 at 0": sp.diff(f, x).subs(x, 0)},
+        {
+            "f_x is odd, so n flips": sp.simplify((sp.diff(f, x) + sp.diff(f, x).subs(x, -x)).rewrite(sp.exp)),
+            "f_x = 0 at 0": sp.diff(f, x).subs(x, 0),
+        },
         true=REFUTED,
     )
 
@@ -164,9 +184,13 @@ def condition_rigorous(_: int, *, ends: tuple[str, str] = ("-0.5", "0.5")) -> Ev
         change = norm(normals[1] - normals[0])
         mixed = [jet.hessian - normals[i] * (normals[i].transpose() * jet.hessian) for i, jet in enumerate(jets)]
     return Evidence(
-        strength=RIGOROUS, scope="s(x) + s(-x) on R^2, beta = 2, from (-.5, 0) to (.5, 0)", verdict=REFUTED if change > 1 else UNDECIDED,
-        margin=float(change.lower()), witness=f"||n - n0|| = {show(change)}; ||P H|| at the ends is at most {float(max(norm(m).upper() for m in mixed)):.1e}",
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope="s(x) + s(-x) on R^2, beta = 2, from (-.5, 0) to (.5, 0)",
+        verdict=REFUTED if change > 1 else UNDECIDED,
+        margin=float(change.lower()),
+        witness=f"||n - n0|| = {show(change)}; ||P H|| at the ends is at most "
+        f"{float(max(norm(m).upper() for m in mixed)):.1e}",
+    )
 
 
 def rough_symbolic(_: int) -> Evidence:
@@ -176,7 +200,8 @@ def rough_symbolic(_: int) -> Evidence:
     jump = (sp.Matrix([0, 1]) - sp.Matrix([1, 1]) / sp.sqrt(2)).norm() ** 2 - (2 - sp.sqrt(2))
     length = sp.limit(s + sp.sqrt(2) * s, s, 0)
     return identities(
-        "relu(x) + relu(y), level 1: S is two segments of curvature 0; ||n - n0||^2 = 2 - sqrt(2) at every distance, which tends to 0",
+        "relu(x) + relu(y), level 1: S is two segments of curvature 0; ||n - n0||^2 = 2 - sqrt(2) at every "
+        "distance, which tends to 0",
         relu | {"jump": sp.simplify(jump), "length -> 0": length},
         true=REFUTED,
     )
@@ -190,6 +215,10 @@ def rough_rigorous(_: int, *, factor: str = "1") -> Evidence:
         pool = arb(2).sqrt() / (2 * s)  # max(x, y) at (1-s, 1) and (1, 1-s)
     least = relu.min(pool)
     return Evidence(
-        strength=RIGOROUS, scope="relu(x) + relu(y) and max(x, y) at level 1, two points 1e-6 from the kink", verdict=REFUTED if least > 1000 else UNDECIDED,
-        margin=float(least.lower()), witness=f"change/d_g >= {float(relu.lower()):.3g} (ReLU), {float(pool.lower()):.3g} (max-pool) with lambda_max = 0 off the kink; no finite constant serves",
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope="relu(x) + relu(y) and max(x, y) at level 1, two points 1e-6 from the kink",
+        verdict=REFUTED if least > 1000 else UNDECIDED,
+        margin=float(least.lower()),
+        witness=f"change/d_g >= {float(relu.lower()):.3g} (ReLU), {float(pool.lower()):.3g} (max-pool) with "
+        "lambda_max = 0 off the kink; no finite constant serves",
+    )

@@ -12,7 +12,7 @@ from flint import arb, arb_mat, ctx
 from proofs_check.algebra import identities
 from proofs_check.claim import Claim, Evidence, Strength, Verdict
 from proofs_check.enclosure import show
-from proofs_check.float_search import curvatures, frames, jets
+from proofs_check.float_search import frames, jets
 from proofs_check.interval_oracle import _curvature_bound
 from proofs_check.softplus_ball import BallNetwork, column, norm
 from proofs_check.theorem1_networks import bowl, hessian_constant, random_box, random_network
@@ -31,7 +31,10 @@ def form_symbolic(_: int, *, sign: int = -1) -> Evidence:
     product = sp.diff((phi + dphi * t) * (a1 * t), t).subs(t, 0)  # <D_u(phi G), e>, eq. 12
     return identities(
         "all d, every C^2 function with G != 0",
-        {"(13)": L - sign * a1 / sp.sqrt(R), "the dropped term of (12) carries the factor <G, e> = 0": product - phi * a1},
+        {
+            "(13)": L - sign * a1 / sp.sqrt(R),
+            "the dropped term of (12) carries the factor <G, e> = 0": product - phi * a1,
+        },
     )
 
 
@@ -52,9 +55,12 @@ def form_numeric(seed: int, *, sign: int = -1) -> Evidence:
         worst = max(worst, float(np.abs(L - printed).max() / (1 + np.abs(printed).max() ** 3)))
     good = worst < 1e-4
     return Evidence(
-        strength=NUMERIC, scope="40 random networks of 1-4 softplus layers", verdict=Verdict.VERIFIED if good else REFUTED, margin=1e-4 - worst,
+        strength=NUMERIC,
+        scope="40 random networks of 1-4 softplus layers",
+        verdict=Verdict.VERIFIED if good else REFUTED,
+        margin=1e-4 - worst,
         witness=f"central differences of step 1e-5 (error of second order) agree to {worst:.1e}",
-    )  # fmt: skip
+    )
 
 
 def basis_symbolic(_: int) -> Evidence:
@@ -63,7 +69,8 @@ def basis_symbolic(_: int) -> Evidence:
     L = sp.Matrix([[k, k * c], [k * c, k]])
     excess = sum(entry**2 for entry in L) - (k**2 + k**2)
     return identities(
-        "spheres in R^3, unit tangent vectors with inner product c: ||L||_F^2 exceeds the sum of squares by 2 k^2 c^2 > 0",
+        "spheres in R^3, unit tangent vectors with inner product c: ||L||_F^2 exceeds the sum of squares by 2 k^2 "
+        "c^2 > 0",
         {"excess": excess - 2 * k**2 * c**2},
         true=REFUTED,
     )
@@ -80,10 +87,12 @@ def basis_rigorous(_: int, *, shear: str = "0.5") -> Evidence:
         difference = norm(L) - (2 * (jet.hessian[0, 0] / length) ** 2).sqrt()  # H is diagonal, h_11 = h_22
     apart = not difference.contains(0)
     return Evidence(
-        strength=RIGOROUS, scope="sum_i s(x_i) + s(-x_i) in R^3 at (0, 0, 1), two unit tangents at 60 degrees",
-        verdict=REFUTED if apart else UNDECIDED, margin=float(difference.abs_lower()),
+        strength=RIGOROUS,
+        scope="sum_i s(x_i) + s(-x_i) in R^3 at (0, 0, 1), two unit tangents at 60 degrees",
+        verdict=REFUTED if apart else UNDECIDED,
+        margin=float(difference.abs_lower()),
         witness=f"||L||_F - root of sum of squares = {show(difference)}: equality is excluded",
-    )  # fmt: skip
+    )
 
 
 def eigenvalues_symbolic(_: int, *, power: int = 2) -> Evidence:
@@ -93,7 +102,10 @@ def eigenvalues_symbolic(_: int, *, power: int = 2) -> Evidence:
         L = sp.Matrix(m, m, lambda i, j: sp.Symbol(f"l{min(i, j)}{max(i, j)}", real=True))
         minors = sum((L[i, i] * L[j, j] - L[i, j] ** 2 for i in range(m) for j in range(i)), sp.S.Zero)
         zeros[f"m = {m}"] = sp.expand(L.trace() ** power - 2 * minors - sum(entry**2 for entry in L))
-    return identities("all d, orthonormal tangent bases (generic symmetric L up to 5x5; any size by (sum l_ii)^2 - tr L^2 = 2 e2)", zeros)
+    return identities(
+        "all d, orthonormal tangent bases (generic symmetric L up to 5x5; any size by (sum l_ii)^2 - tr L^2 = 2 e2)",
+        zeros,
+    )
 
 
 def eigenvalues_numeric(seed: int, *, sheared: bool = False) -> Evidence:
@@ -113,13 +125,16 @@ def eigenvalues_numeric(seed: int, *, sheared: bool = False) -> Evidence:
         worst = max(worst, abs(np.linalg.norm(L) - np.linalg.norm(shape)) / (np.linalg.norm(H[0]) / size))
     good = worst < 1e-9
     return Evidence(
-        strength=NUMERIC, scope="60 random networks in R^4", verdict=Verdict.VERIFIED if good else REFUTED, margin=1e-9 - worst,
+        strength=NUMERIC,
+        scope="60 random networks in R^4",
+        verdict=Verdict.VERIFIED if good else REFUTED,
+        margin=1e-9 - worst,
         witness=f"largest difference {worst:.1e} of ||H||/||G||, the size of what is rounded",
-    )  # fmt: skip
+    )
 
 
 def lambda_symbolic(_: int) -> Evidence:
-    """max lambda^2 <= sum lambda^2, and the tangent block is smaller than H."""
+    """Max lambda^2 <= sum lambda^2, and the tangent block is smaller than H."""
     angle, p, q, r = sp.symbols("angle p q r", real=True)
     c, s = sp.cos(angle), sp.sin(angle)
     H = sp.Matrix([[p, q], [q, r]])
@@ -130,7 +145,9 @@ def lambda_symbolic(_: int) -> Evidence:
     return identities(
         "all d and all networks with ||G|| >= c (a frame is a product of plane rotations)",
         {
-            "||H||_F^2 = tangent^2 + 2 mixed^2 + normal^2, kept by a rotation": turned[0, 0] ** 2 + rest - (p**2 + 2 * q**2 + r**2),
+            "||H||_F^2 = tangent^2 + 2 mixed^2 + normal^2, kept by a rotation": turned[0, 0] ** 2
+            + rest
+            - (p**2 + 2 * q**2 + r**2),
             "sum of squares minus the largest is a sum of squares": (top**2 + S) - top**2 - S,
         },
     )
@@ -151,12 +168,21 @@ def lambda_rigorous(seed: int, *, factor: str = "1", cases: int = 40) -> Evidenc
             kappa = max(_curvature_bound(jet.gradient, sign * jet.hessian) for sign in (1, -1))
             bound = float((arb(network.beta) * hessian_constant(network) / c * arb(factor)).lower())
             if not kappa <= bound:
-                return Evidence(strength=RIGOROUS, scope=f"network {case}", verdict=UNDECIDED, margin=bound - kappa, witness="bound not shown")
+                return Evidence(
+                    strength=RIGOROUS,
+                    scope=f"network {case}",
+                    verdict=UNDECIDED,
+                    margin=bound - kappa,
+                    witness="bound not shown",
+                )
             closest = max(closest, kappa / bound)
     return Evidence(
-        strength=RIGOROUS, scope=f"{cases - skipped} random networks of 1-4 softplus layers, a box each ({skipped} skipped: no c > 1e-6)",
-        verdict=PROVED if skipped < cases / 2 else UNDECIDED, margin=1 - closest, witness=f"at most {closest:.3g} of the bound is used",
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope=f"{cases - skipped} random networks of 1-4 softplus layers, a box each ({skipped} skipped: no c > 1e-6)",
+        verdict=PROVED if skipped < cases / 2 else UNDECIDED,
+        margin=1 - closest,
+        witness=f"at most {closest:.3g} of the bound is used",
+    )
 
 
 def weights_symbolic(_: int) -> Evidence:
@@ -172,7 +198,10 @@ def weights_symbolic(_: int) -> Evidence:
     limit = sp.limit(sp.series(kappa.subs({x: r, y: 3 * r / 10}) * r, r, 0, 2).removeO(), r, 0)
     return identities(
         "f = sum_i s(x_i) + s(-x_i), beta = 2: |kappa| -> oo as r -> 0 with the same weights",
-        {"s(u) + s(-u) = log(2 cosh u) up to a constant": sp.simplify(pair.rewrite(sp.exp)), "kappa |p| -> -1": limit * sp.sqrt(109) / 10 + 1},
+        {
+            "s(u) + s(-u) = log(2 cosh u) up to a constant": sp.simplify(pair.rewrite(sp.exp)),
+            "kappa |p| -> -1": limit * sp.sqrt(109) / 10 + 1,
+        },
         true=REFUTED,
     )
 
@@ -191,42 +220,64 @@ def weights_rigorous(_: int, *, smallest: int = 6) -> Evidence:
             ratios.append(norm(normals[0] - normals[1]) / (arb(14) / 10 * r))
     exceeded = [k for k, ratio in enumerate(ratios) if ratio > constant]
     return Evidence(
-        strength=RIGOROUS, scope="f = sum_i s(x_i) + s(-x_i) in R^2, beta = 2, p = (r, .3r), p0 = (.3r, r), r = 1 to 1e-6",
-        verdict=REFUTED if exceeded else UNDECIDED, margin=float((ratios[-1] - constant).lower()),
-        witness=f"change/d_g >= {', '.join(f'{float(v.lower()):.3g}' for v in ratios)} against beta C~ = {float(constant.mid()):.3g}; it grows as 1/r beyond every constant",
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope="f = sum_i s(x_i) + s(-x_i) in R^2, beta = 2, p = (r, .3r), p0 = (.3r, r), r = 1 to 1e-6",
+        verdict=REFUTED if exceeded else UNDECIDED,
+        margin=float((ratios[-1] - constant).lower()),
+        witness=f"change/d_g >= {', '.join(f'{float(v.lower()):.3g}' for v in ratios)} against beta C~ = "
+        f"{float(constant.mid()):.3g}; it grows as 1/r beyond every constant",
+    )
 
 
 CLAIMS = (
     Claim(
-        id="thm1.step2.second_fundamental_form", source="eq. 11-13", expected=PROVED,
+        id="thm1.step2.second_fundamental_form",
+        source="eq. 11-13",
+        expected=PROVED,
         statement="For tangent e_i, e_j: L(e_i, e_j) = -<D_(e_i) n, e_j> = -e_i^T H e_j/||G||, as <G, e_j> = 0.",
-        argument="Differentiate <n, e> = a/sqrt(a^2 + rho) where a = 0: only a' = <H u, e> survives. The chain rule along S gives <G, e> = 0.",
+        argument="Differentiate <n, e> = a/sqrt(a^2 + rho) where a = 0: only a' = <H u, e> survives. The chain "
+        "rule along S gives <G, e> = 0.",
         checks=((SYMBOLIC, form_symbolic), (NUMERIC, form_numeric)),
     ),
     Claim(
-        id="thm1.step2.any_basis", source="eq. 11-14, 'a basis of the tangent space'", expected=REFUTED,
-        statement="Eq. 14, ||L||_F = sqrt(sum of lambda_i^2), holds for the matrix of L in any basis of the tangent space.",
-        argument="The matrix L(e_i, e_j) changes under a shear, the curvatures do not. The basis must be orthonormal, as step 4 says of its own; with that word the proof stands.",
+        id="thm1.step2.any_basis",
+        source="eq. 11-14, 'a basis of the tangent space'",
+        expected=REFUTED,
+        statement="Eq. 14, ||L||_F = sqrt(sum of lambda_i^2), holds for the matrix of L in any basis of the "
+        "tangent space.",
+        argument="The matrix L(e_i, e_j) changes under a shear, the curvatures do not. The basis must be "
+        "orthonormal, as step 4 says of its own; with that word the proof stands.",
         checks=((SYMBOLIC, basis_symbolic), (RIGOROUS, basis_rigorous)),
     ),
     Claim(
-        id="thm1.step3.frobenius_eigenvalues", source="eq. 14", expected=PROVED,
-        statement="In an orthonormal tangent basis ||L||_F = sqrt(sum of lambda_i^2), lambda_i the principal curvatures.",
-        argument="L is symmetric, so tr L^2 is the sum of its squared entries and, by the spectral theorem, of its squared eigenvalues.",
+        id="thm1.step3.frobenius_eigenvalues",
+        source="eq. 14",
+        expected=PROVED,
+        statement="In an orthonormal tangent basis ||L||_F = sqrt(sum of lambda_i^2), lambda_i the principal "
+        "curvatures.",
+        argument="L is symmetric, so tr L^2 is the sum of its squared entries and, by the spectral theorem, of its "
+        "squared eigenvalues.",
         checks=((SYMBOLIC, eigenvalues_symbolic), (NUMERIC, eigenvalues_numeric)),
     ),
     Claim(
-        id="thm1.step3.lambda_max", source="eq. 15", expected=PROVED,
+        id="thm1.step3.lambda_max",
+        source="eq. 15",
+        expected=PROVED,
         statement="|lambda_max| <= beta C~/c wherever ||G|| >= c > 0.",
-        argument="max |lambda_i| <= ||L||_F = ||Q^T H Q||_F/||G|| <= ||H||_F/c <= beta C~/c, by thm1.step1.hessian_frobenius.",
+        argument="max |lambda_i| <= ||L||_F = ||Q^T H Q||_F/||G|| <= ||H||_F/c <= beta C~/c, by "
+        "thm1.step1.hessian_frobenius.",
         checks=((SYMBOLIC, lambda_symbolic), (RIGOROUS, lambda_rigorous)),
     ),
     Claim(
-        id="thm1.step3.constant_from_weights_alone", source="eq. 3, 'C depends on the weights'", expected=REFUTED,
-        statement="One constant C, that depends on the weights alone, serves in (3) for every p, eps and c that meet the hypotheses.",
-        argument="C = C~/c depends on c, the least gradient norm near p, and so on p and eps. Near the minimum of a fixed network the level sets are small circles "
-        "of unbounded curvature, each of which meets the hypotheses with a c of its own. The theorem holds with 'the weights and c'.",
+        id="thm1.step3.constant_from_weights_alone",
+        source="eq. 3, 'C depends on the weights'",
+        expected=REFUTED,
+        statement="One constant C, that depends on the weights alone, serves in (3) for every p, eps and c that "
+        "meet the hypotheses.",
+        argument="C = C~/c depends on c, the least gradient norm near p, and so on p and eps. Near the minimum of "
+        "a fixed network the level sets are small circles "
+        "of unbounded curvature, each of which meets the hypotheses with a c of its own. The theorem holds with "
+        "'the weights and c'.",
         checks=((SYMBOLIC, weights_symbolic), (RIGOROUS, weights_rigorous)),
     ),
-)  # fmt: skip
+)

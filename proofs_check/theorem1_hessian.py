@@ -5,7 +5,8 @@ Proof for all widths and depths, which the symbolic checks follow. With
 the chain rule gives :math:`\nabla^2 a_i = s''\,\nabla z_i \nabla z_i^T + s'\,\nabla^2 z_i`; the
 Cauchy-Schwarz inequality gives :math:`\|\nabla z_l\|_F \le \|W_l\|_F J_{l-1}` and the same for second
 derivatives; :math:`\sum q_i^2 \le (\sum q_i)^2` for :math:`q_i = \|\nabla z_i\|^2`. So
-:math:`J_l \le \|W_l\|_F J_{l-1}` and :math:`T_l \le \beta \sup g\,(\|W_l\|_F J_{l-1})^2 + \|W_l\|_F T_{l-1}`, which unrolls
+:math:`J_l \le \|W_l\|_F J_{l-1}` and
+:math:`T_l \le \beta \sup g\,(\|W_l\|_F J_{l-1})^2 + \|W_l\|_F T_{l-1}`, which unrolls
 to eq. 10 times sup g, and g = sigma(1-sigma) <= 1/4. It holds for several outputs as well.
 """
 
@@ -60,9 +61,12 @@ def derivatives_numeric(seed: int, *, factor: float = 1.0) -> Evidence:
             worst = max(worst, abs(slope * (1 + mpmath.exp(-beta * u)) - 1), abs(bend / printed - 1))
     good = worst < 1e-15
     return Evidence(
-        strength=NUMERIC, scope="60 random (t, beta), beta from 0.3 to 50", verdict=Verdict.VERIFIED if good else REFUTED,
-        margin=float(worst), witness="largest relative difference, 300 digits",
-    )  # fmt: skip
+        strength=NUMERIC,
+        scope="60 random (t, beta), beta from 0.3 to 50",
+        verdict=Verdict.VERIFIED if good else REFUTED,
+        margin=float(worst),
+        witness="largest relative difference, 300 digits",
+    )
 
 
 def _cauchy_schwarz() -> dict[str, sp.Expr]:
@@ -75,7 +79,8 @@ def _cauchy_schwarz() -> dict[str, sp.Expr]:
 def gradient_symbolic(_: int) -> Evidence:
     """Eq. 8 from sigma < 1 and Cauchy-Schwarz."""
     return identities(
-        "all widths and depths, all beta > 0", {"sigma(u) = 1 - sigma(-u) < 1": sigma(x) + sigma(-x) - 1, **_cauchy_schwarz()}
+        "all widths and depths, all beta > 0",
+        {"sigma(u) = 1 - sigma(-u) < 1": sigma(x) + sigma(-x) - 1, **_cauchy_schwarz()},
     )
 
 
@@ -124,14 +129,20 @@ def on_boxes(seed: int, *, quantity: str, factor: str = "1", cases: int = 60) ->
             if not value <= bound:
                 refuted = bool(value > bound)
                 return Evidence(
-                    strength=RIGOROUS, scope=f"network {case} on a box", verdict=REFUTED if refuted else UNDECIDED,
-                    margin=float((bound - value).mid()), witness=f"norm {value}, bound {bound}",
-                )  # fmt: skip
+                    strength=RIGOROUS,
+                    scope=f"network {case} on a box",
+                    verdict=REFUTED if refuted else UNDECIDED,
+                    margin=float((bound - value).mid()),
+                    witness=f"norm {value}, bound {bound}",
+                )
             closest = max(closest, float((value / bound).upper()))
     return Evidence(
-        strength=RIGOROUS, scope=f"{cases} random networks of 1-4 softplus layers, beta 0.3-50, one box of width 0.04 each", verdict=PROVED,
-        margin=1 - closest, witness=f"at most {closest:.3f} of the bound is used",
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope=f"{cases} random networks of 1-4 softplus layers, beta 0.3-50, one box of width 0.04 each",
+        verdict=PROVED,
+        margin=1 - closest,
+        witness=f"at most {closest:.3f} of the bound is used",
+    )
 
 
 def _product(values: list[arb]) -> arb:
@@ -141,7 +152,7 @@ def _product(values: list[arb]) -> arb:
     return total
 
 
-def quarter_symbolic(seed: int, *, sup_g: sp.Expr = sp.Rational(1, 4)) -> Evidence:
+def quarter_symbolic(seed: int, *, sup_g: sp.Expr = sp.S.One / 4) -> Evidence:
     """The bound with 1/4, and one neuron at 0 that attains it."""
     f = sp.log(1 + sp.exp(b * (w * x + v * y))) / b
     H = sp.hessian(f, (x, y)).subs({x: 0, y: 0})
@@ -149,7 +160,9 @@ def quarter_symbolic(seed: int, *, sup_g: sp.Expr = sp.Rational(1, 4)) -> Eviden
     pieces = hessian_symbolic(seed, sup_g=sup_g)
     if pieces.verdict is not PROVED:
         return pieces
-    return identities("all widths and depths, all beta > 0; attained by one neuron", {"attained at 0, so 1/4 is best": attained})
+    return identities(
+        "all widths and depths, all beta > 0; attained by one neuron", {"attained at 0, so 1/4 is best": attained}
+    )
 
 
 def _boxes(quantity: str, factor: str = "1") -> Check:
@@ -158,27 +171,39 @@ def _boxes(quantity: str, factor: str = "1") -> Check:
 
 CLAIMS = (
     Claim(
-        id="thm1.step1.derivatives", source="eq. 4-6", expected=PROVED,
-        statement="d_k softplus(sum_j W_ij x_j) = W_ik sigma and d_l sigma(sum_j W_ij x_j) = beta W_il g, with sigma and g of eq. 6.",
+        id="thm1.step1.derivatives",
+        source="eq. 4-6",
+        expected=PROVED,
+        statement="d_k softplus(sum_j W_ij x_j) = W_ik sigma and d_l sigma(sum_j W_ij x_j) = beta W_il g, with "
+        "sigma and g of eq. 6.",
         argument="One partial derivative; the other terms of the sum are a constant.",
         checks=((SYMBOLIC, derivatives_symbolic), (NUMERIC, derivatives_numeric)),
     ),
     Claim(
-        id="thm1.step1.gradient_norm", source="eq. 7-8", expected=PROVED,
+        id="thm1.step1.gradient_norm",
+        source="eq. 7-8",
+        expected=PROVED,
         statement="||grad a^(L)|| <= prod_l ||W^(l)||_F for softplus networks of any width and depth.",
         argument="0 < sigma < 1 and Cauchy-Schwarz, layer by layer: ||D W J||_F <= ||W||_F ||J||_F.",
         checks=((SYMBOLIC, gradient_symbolic), (RIGOROUS, _boxes("gradient"))),
     ),
     Claim(
-        id="thm1.step1.hessian_frobenius", source="eq. 9-10", expected=PROVED,
-        statement="||H||_F <= beta C~ with C~ of eq. 10, for softplus networks of any width and depth with one output (a linear head: the same, its norm as a factor).",
-        argument="T_l <= beta (||W_l|| J_(l-1))^2 + ||W_l|| T_(l-1), unrolled. The supplement cites |sigma| <= 1 and uses |g| <= 1 silently; both hold.",
+        id="thm1.step1.hessian_frobenius",
+        source="eq. 9-10",
+        expected=PROVED,
+        statement="||H||_F <= beta C~ with C~ of eq. 10, for softplus networks of any width and depth with one "
+        "output (a linear head: the same, its norm as a factor).",
+        argument="T_l <= beta (||W_l|| J_(l-1))^2 + ||W_l|| T_(l-1), unrolled. The supplement cites |sigma| <= 1 "
+        "and uses |g| <= 1 silently; both hold.",
         checks=((SYMBOLIC, hessian_symbolic), (RIGOROUS, _boxes("hessian"))),
     ),
     Claim(
-        id="thm1.step1.quarter", source="eq. 9-10, sharper", expected=PROVED,
-        statement="||H||_F <= beta C~/4, as g <= 1/4; one neuron attains it, so no smaller factor holds for every network.",
+        id="thm1.step1.quarter",
+        source="eq. 9-10, sharper",
+        expected=PROVED,
+        statement="||H||_F <= beta C~/4, as g <= 1/4; one neuron attains it, so no smaller factor holds for every "
+        "network.",
         argument="1/4 - g = (sigma - 1/2)^2 in the recursion for eq. 10.",
         checks=((SYMBOLIC, quarter_symbolic), (RIGOROUS, _boxes("hessian", "0.25"))),
     ),
-)  # fmt: skip
+)

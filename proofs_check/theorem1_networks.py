@@ -1,6 +1,7 @@
 """Small networks of one output on which the steps of Theorem 1 are tried, as plain lists."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from flint import arb, arb_mat
@@ -11,7 +12,7 @@ from proofs_check.softplus_ball import PlainNetwork, column, norm
 def random_network(rng: np.random.Generator, *, inputs: int = 3, softplus_layers: int = 2) -> PlainNetwork:
     """The supplement's form: every layer ends in a softplus, the last one has one neuron."""
     widths = [inputs, *rng.integers(3, 6, size=softplus_layers - 1).tolist(), 1]
-    pairs = list(zip(widths[:-1], widths[1:], strict=True))
+    pairs = list(pairwise(widths))
     return PlainNetwork(
         weights=[rng.normal(size=(after, before)).tolist() for before, after in pairs],
         biases=[(rng.normal(size=after) / 2).tolist() for _, after in pairs],

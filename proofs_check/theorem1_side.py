@@ -32,12 +32,21 @@ def displacement_rigorous(seed: int, *, factor: str = "1", cases: int = 24) -> E
             angle, bound = found[0], found[1] * arb(factor)
             if not angle <= bound:
                 verdict = REFUTED if angle > bound else UNDECIDED
-                return Evidence(strength=RIGOROUS, scope=f"network {case}", verdict=verdict, margin=float((bound - angle).mid()), witness=f"angle {angle}, bound {bound}")
+                return Evidence(
+                    strength=RIGOROUS,
+                    scope=f"network {case}",
+                    verdict=verdict,
+                    margin=float((bound - angle).mid()),
+                    witness=f"angle {angle}, bound {bound}",
+                )
             closest = max(closest, float((angle / bound).upper())) if bound > 0 else closest
     return Evidence(
-        strength=RIGOROUS, scope=f"{cases - skipped} segments in random networks of 1-4 softplus layers ({skipped} skipped: G may vanish)",
-        verdict=PROVED if skipped < cases / 2 else UNDECIDED, margin=1 - closest, witness=f"up to {closest:.3f} of the bound is used",
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope=f"{cases - skipped} segments in random networks of 1-4 softplus layers ({skipped} skipped: G may vanish)",
+        verdict=PROVED if skipped < cases / 2 else UNDECIDED,
+        margin=1 - closest,
+        witness=f"up to {closest:.3f} of the bound is used",
+    )
 
 
 def _segment(balls: BallNetwork, start: np.ndarray, step: np.ndarray, *, pieces: int) -> tuple[arb, arb] | None:
@@ -92,11 +101,20 @@ def map_rigorous(seed: int, *, factor: str = "1", cases: int = 3_000) -> Evidenc
             closest = max(closest, float(ratio.mid()))
             if not ratio <= arb(factor):
                 verdict = REFUTED if ratio > arb(factor) else UNDECIDED
-                return Evidence(strength=RIGOROUS, scope=f"pair {case}", verdict=verdict, margin=float((1 - ratio).mid()), witness=f"n {n.tolist()}, n0 {n0.tolist()}")
+                return Evidence(
+                    strength=RIGOROUS,
+                    scope=f"pair {case}",
+                    verdict=verdict,
+                    margin=float((1 - ratio).mid()),
+                    witness=f"n {n.tolist()}, n0 {n0.tolist()}",
+                )
     return Evidence(
-        strength=RIGOROUS, scope=f"{cases} pairs of unit vectors, 1-3 channels, 2-5 pixels", verdict=PROVED, margin=1 - closest,
+        strength=RIGOROUS,
+        scope=f"{cases} pairs of unit vectors, 1-3 channels, 2-5 pixels",
+        verdict=PROVED,
+        margin=1 - closest,
         witness=f"up to {closest:.9f} of the bound is used: it is approached as delta -> 0",
-    )  # fmt: skip
+    )
 
 
 def _map_ratio(n: np.ndarray, n0: np.ndarray) -> arb:
@@ -123,7 +141,8 @@ def connected_symbolic(_: int, *, tangent: sp.Expr = sp.S.One) -> Evidence:
         "all d, every C^1 function, sin theta = delta/||G(p)|| < 1/sqrt(2) (T = tan theta <= 1, |eta| <= 1)",
         {
             "corner lies on both cones": u * T - (eta * A * T + (A - u) * T),
-            "||q||^2 - ||corner||^2 = A^2 (1-eta)((3+eta) - T^2 (1+3 eta))/4": room - A**2 * (1 - eta) * (3 + eta - T**2 * (1 + 3 * eta)) / 4,
+            "||q||^2 - ||corner||^2 = A^2 (1-eta)((3+eta) - T^2 (1+3 eta))/4": room
+            - A**2 * (1 - eta) * (3 + eta - T**2 * (1 + 3 * eta)) / 4,
             "which is >= A^2 (1-eta)^2/2 at T = 1": room.subs(T, 1) - A**2 * (1 - eta) ** 2 / 2,
         },
     )
@@ -154,9 +173,12 @@ def connected_numeric(seed: int, *, factor: float = 1.0, cases: int = 25) -> Evi
     good = tried >= cases and worst <= 1 + 1e-9
     verdict = Verdict.VERIFIED if good else (REFUTED if worst > 1 + 1e-9 else UNDECIDED)
     return Evidence(
-        strength=NUMERIC, scope=f"{tried} curves in S from p, random networks in R^2 and R^3, delta certified by the oracle", verdict=verdict,
-        margin=1 - worst, witness=f"length x cos(theta)/chord is at most {worst:.6f}",
-    )  # fmt: skip
+        strength=NUMERIC,
+        scope=f"{tried} curves in S from p, random networks in R^2 and R^3, delta certified by the oracle",
+        verdict=verdict,
+        margin=1 - worst,
+        witness=f"length x cos(theta)/chord is at most {worst:.6f}",
+    )
 
 
 def _curve(network: PlainNetwork, p: np.ndarray, n: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@ r"""Theorem 2 with product noise for general w: refuted, and by how much it is o
 X = w.eps for w of d equal entries and norm 1, beta = 1, has the characteristic function
 :math:`\phi(s/\sqrt d)^d`, :math:`\phi(s) = \pi s/\sinh \pi s`. Its distribution is
 
-.. math:: F_d(t) = \tfrac12 + \frac{ht}{2\pi} + \frac1\pi\sum_{k \ge 1}\frac{\sin kht}{k}\,\phi(kh/\sqrt d)^d + \text{error}.
+.. math:: F_d(t) = \tfrac12 + \frac{ht}{2\pi}
+    + \frac1\pi\sum_{k \ge 1}\frac{\sin kht}{k}\,\phi(kh/\sqrt d)^d + \text{error}.
 
 Without the error it is the expectation of :math:`1 + \lfloor (t - X)/U \rfloor`, U = 2 pi/h (the
 Fourier series of a saw-tooth), which is the indicator of X < t unless \|t - X\| > U; there they
@@ -77,9 +78,12 @@ def product_witness(_: int, *, w: tuple[str, str] = ("1", "1")) -> Evidence:
             difference = pair_sum(t) - logistic(t / norm)
     apart = not difference.contains(0)
     return Evidence(
-        strength=RIGOROUS, scope=f"d = 2, w = ({w[0]}, {w[1]}), beta = 1, w.x = 1.6811", verdict=REFUTED if apart else Verdict.UNDECIDED,
-        margin=float(abs(difference).lower()), witness=f"E grad relu - grad softplus = w * {show(difference, 7)}: equality is excluded",
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope=f"d = 2, w = ({w[0]}, {w[1]}), beta = 1, w.x = 1.6811",
+        verdict=REFUTED if apart else Verdict.UNDECIDED,
+        margin=float(abs(difference).lower()),
+        witness=f"E grad relu - grad softplus = w * {show(difference, 7)}: equality is excluded",
+    )
 
 
 def product_sampled(seed: int, *, w: tuple[float, float] = (1.0, 1.0)) -> Evidence:
@@ -88,9 +92,12 @@ def product_sampled(seed: int, *, w: tuple[float, float] = (1.0, 1.0)) -> Eviden
     exact = 1 / (1 + math.exp(-1.6811 / math.hypot(*w)))
     z = abs((noise < 1.6811).mean() - exact) / math.sqrt(exact * (1 - exact) / len(noise))
     return Evidence(
-        strength=NUMERIC, scope=f"w = {w}, w.x = 1.6811, 1,000,000 samples", verdict=REFUTED if z > 6 else Verdict.VERIFIED,
-        margin=float(z - 6), witness=f"{z:.1f} standard errors off",
-    )  # fmt: skip
+        strength=NUMERIC,
+        scope=f"w = {w}, w.x = 1.6811, 1,000,000 samples",
+        verdict=REFUTED if z > 6 else Verdict.VERIFIED,
+        margin=float(z - 6),
+        witness=f"{z:.1f} standard errors off",
+    )
 
 
 def only_on_axis_symbolic(_: int, *, power: int = 4) -> Evidence:
@@ -102,7 +109,10 @@ def only_on_axis_symbolic(_: int, *, power: int = 4) -> Evidence:
         "all d and all w",
         {
             "fourth cumulant of the logistic is 2 pi^4/15, not 0": cumulants.coeff(s, power) * 24 - 2 * sp.pi**4 / 15,
-            "(sum w^2)^2 - sum w^4 grows by 2 q sum w^2 with each entry": (S + q) ** 2 - (Q + q**2) - (S**2 - Q) - 2 * q * S,
+            "(sum w^2)^2 - sum w^4 grows by 2 q sum w^2 with each entry": (S + q) ** 2
+            - (Q + q**2)
+            - (S**2 - Q)
+            - 2 * q * S,
         },
     )
 
@@ -118,9 +128,12 @@ def only_on_axis_rigorous(seed: int, *, axis: bool = False) -> Evidence:
             product = math.prod((_phi(v) for v in w), start=arb(1))
             least = min(least, float((_phi(norm) - product).lower()))
     return Evidence(
-        strength=RIGOROUS, scope="50 random w with 2 to 5 non-zero entries, s = 1", verdict=PROVED if least > 0 else REFUTED,
-        margin=least, witness="phi(||w||) exceeds prod phi(w_i)",
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope="50 random w with 2 to 5 non-zero entries, s = 1",
+        verdict=PROVED if least > 0 else REFUTED,
+        margin=least,
+        witness="phi(||w||) exceeds prod phi(w_i)",
+    )
 
 
 def _phi(s: arb) -> arb:
@@ -157,21 +170,29 @@ def _largest(*values: arb) -> arb:
 def gaussian_rigorous(_: int, *, paper: str = "0.013598") -> Evidence:
     """Three deviations, each maximum enclosed, and the minimax one bounded from below by two points."""
     with ctx.workprec(80):
-        recorded = {"log(2) sqrt(2 pi)": (arb(2).log() * (2 * arb.pi()).sqrt(), paper), "pi/sqrt(3)": (arb.pi() / arb(3).sqrt(), "0.022663"), "1.70174": (arb("1.70174"), "0.009458")}  # fmt: skip
+        recorded = {
+            "log(2) sqrt(2 pi)": (arb(2).log() * (2 * arb.pi()).sqrt(), paper),
+            "pi/sqrt(3)": (arb.pi() / arb(3).sqrt(), "0.022663"),
+            "1.70174": (arb("1.70174"), "0.009458"),
+        }
         shown, good = [], True
         for name, (deviation, value) in recorded.items():
             found = gaussian_maximum(deviation)
             good &= _rounds_to(found, value)
             shown.append(f"{name}: {show(found.lower.union(found.upper), 8)} at t = {found.where:.4f}")
-        # Phi(t/deviation) falls with the deviation: a smaller one is worse at the first point, a larger one at the second.
+        # Phi(t/deviation) falls with the deviation: a smaller one is worse at the one point, a larger one at the other.
         root = arb("1.70174") * arb(2).sqrt()
         candidates = [_extreme_error(root, sign) for sign in (1, -1)]
         least = min(candidates, key=lambda end: float(end))
         good &= bool(least > arb("0.009456"))
     return Evidence(
-        strength=RIGOROUS, scope="every t, the three named deviations; and every deviation has an error above 0.009456",
-        verdict=PROVED if good else REFUTED, covers=True, margin=float(least - arb("0.009456")), witness="; ".join(shown),
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope="every t, the three named deviations; and every deviation has an error above 0.009456",
+        verdict=PROVED if good else REFUTED,
+        covers=True,
+        margin=float(least - arb("0.009456")),
+        witness="; ".join(shown),
+    )
 
 
 def _extreme_error(root: arb, sign: int) -> arb:
@@ -179,8 +200,10 @@ def _extreme_error(root: arb, sign: int) -> arb:
     found = enclose_maximum(
         lambda t: sign * ((1 + (t / root).erf()) / 2 - logistic(t)),
         lambda t: sign * (peak * (-((t / root) ** 2)).exp() - logistic_density(t)),
-        0.0, RANGE, tolerance=1e-9,
-    )  # fmt: skip
+        0.0,
+        RANGE,
+        tolerance=1e-9,
+    )
     return found.lower
 
 
@@ -251,13 +274,16 @@ def product_rigorous(_: int, *, dimensions: dict[int, str] | None = None) -> Evi
         good &= _rounds_to(limit, LIMIT)
         shown.append(f"limit: {show(limit.lower.union(limit.upper), 8)}")
     return Evidence(
-        strength=RIGOROUS, scope="equal weights, d = 2, 3, 10, 100, 1000 and the limit, every t", verdict=PROVED if good else REFUTED,
-        covers=dimensions is None, witness="; ".join(shown),
-    )  # fmt: skip
+        strength=RIGOROUS,
+        scope="equal weights, d = 2, 3, 10, 100, 1000 and the limit, every t",
+        verdict=PROVED if good else REFUTED,
+        covers=dimensions is None,
+        witness="; ".join(shown),
+    )
 
 
 def product_numeric(seed: int, *, gap: float = 0.014145) -> Evidence:
-    """d = 3 by a fine grid convolution: code apart from the Fourier inversion."""
+    """D = 3 by a fine grid convolution: code apart from the Fourier inversion."""
     step = 0.004
     grid = np.arange(-60, 60 + step / 2, step)
     p = 0.25 / np.cosh(grid / 2) ** 2
@@ -266,41 +292,60 @@ def product_numeric(seed: int, *, gap: float = 0.014145) -> Evidence:
     off = float(np.abs(F3 - 1 / (1 + np.exp(-grid / math.sqrt(3)))).max())
     good = abs(off - gap) < 2e-5
     return Evidence(
-        strength=NUMERIC, scope="d = 3 on a grid of step 0.004", verdict=Verdict.VERIFIED if good else REFUTED,
-        margin=2e-5 - abs(off - gap), witness=f"largest gap {off:.6f}",
-    )  # fmt: skip
+        strength=NUMERIC,
+        scope="d = 3 on a grid of step 0.004",
+        verdict=Verdict.VERIFIED if good else REFUTED,
+        margin=2e-5 - abs(off - gap),
+        witness=f"largest gap {off:.6f}",
+    )
 
 
 CLAIMS = (
     Claim(
-        id="thm2.product_noise", source="eq. 21, 26-28", expected=REFUTED,
+        id="thm2.product_noise",
+        source="eq. 21, 26-28",
+        expected=REFUTED,
         statement="With eps of density prod_i p_beta(eps_i) as in (26), (21) holds for every w != 0.",
-        argument="The line before (28) integrates over eps_p = w.eps/||w|| with density p_beta, but a product of logistic densities is not "
-        "invariant under rotation: eps_p has another law unless w lies on an axis. The error of the gate is about 0.01 for w = (1, 1): small, not zero.",
+        argument="The line before (28) integrates over eps_p = w.eps/||w|| with density p_beta, but a product of "
+        "logistic densities is not "
+        "invariant under rotation: eps_p has another law unless w lies on an axis. The error of the gate is about "
+        "0.01 for w = (1, 1): small, not zero.",
         checks=((SYMBOLIC, product_closed_form), (RIGOROUS, product_witness), (NUMERIC, product_sampled)),
     ),
     Claim(
-        id="thm2.only_on_axis", source="eq. 21, 26-28", expected=PROVED,
-        statement="With the product noise of (26), (21) holds for all x if and only if w has exactly one non-zero entry.",
-        argument="(21) for all x means that w . eps and ||w|| eps_1 have the same law, so the same fourth cumulant: kappa_4 sum w_i^4 = kappa_4 (sum w_i^2)^2 with "
-        "kappa_4 = 2 pi^4/(15 beta^4). The difference is 2 kappa_4 times the sum of all w_i^2 w_j^2, i < j. The other direction is thm2.product_noise_on_axis.",
+        id="thm2.only_on_axis",
+        source="eq. 21, 26-28",
+        expected=PROVED,
+        statement="With the product noise of (26), (21) holds for all x if and only if w has exactly one non-zero "
+        "entry.",
+        argument="(21) for all x means that w . eps and ||w|| eps_1 have the same law, so the same fourth "
+        "cumulant: kappa_4 sum w_i^4 = kappa_4 (sum w_i^2)^2 with "
+        "kappa_4 = 2 pi^4/(15 beta^4). The difference is 2 kappa_4 times the sum of all w_i^2 w_j^2, i < j. The "
+        "other direction is thm2.product_noise_on_axis.",
         checks=((SYMBOLIC, only_on_axis_symbolic), (RIGOROUS, only_on_axis_rigorous)),
     ),
     Claim(
-        id="thm2.gaussian_gap", source="remark after Theorem 2 in the main text", expected=PROVED,
-        statement="Gaussian noise in the place of p_beta misses the gate by at most 0.013598 for sigma beta = log(2) sqrt(2 pi), 0.022663 for pi/sqrt(3), "
+        id="thm2.gaussian_gap",
+        source="remark after Theorem 2 in the main text",
+        expected=PROVED,
+        statement="Gaussian noise in the place of p_beta misses the gate by at most 0.013598 for sigma beta = "
+        "log(2) sqrt(2 pi), 0.022663 for pi/sqrt(3), "
         "0.009458 for 1.70174 (six decimals, the suprema over all t); no deviation does better than 0.009456.",
-        argument="Both sides are enclosed as functions of t = beta w.x/||w||; beyond t = 24 each is within 1e-9 of 1. Phi(t/sigma) falls as sigma grows, so "
+        argument="Both sides are enclosed as functions of t = beta w.x/||w||; beyond t = 24 each is within 1e-9 of "
+        "1. Phi(t/sigma) falls as sigma grows, so "
         "at the two extreme points of sigma = 1.70174 one of the errors grows whichever way sigma moves.",
         checks=((RIGOROUS, gaussian_rigorous),),
     ),
     Claim(
-        id="thm2.product_gap_by_dimension", source="eq. 26-28, measured", expected=PROVED,
-        statement="For d equal weights and product noise the gate is off by at most 0.0102887, 0.014145, 0.019985, 0.022390, 0.022636 for d = 2, 3, 10, 100, 1000 "
+        id="thm2.product_gap_by_dimension",
+        source="eq. 26-28, measured",
+        expected=PROVED,
+        statement="For d equal weights and product noise the gate is off by at most 0.0102887, 0.014145, 0.019985, "
+        "0.022390, 0.022636 for d = 2, 3, 10, 100, 1000 "
         "(suprema over t, to the digits shown), with the limit 0.0226628 as d grows.",
-        argument="Fourier inversion in ball arithmetic, bisected in t with a bound on the second derivative; by the central limit theorem and Polya's theorem the "
+        argument="Fourier inversion in ball arithmetic, bisected in t with a bound on the second derivative; by "
+        "the central limit theorem and Polya's theorem the "
         "limit is the gap of the Gaussian of deviation pi/sqrt(3). That the limit bounds every w is not claimed.",
         checks=((RIGOROUS, product_rigorous), (NUMERIC, product_numeric)),
     ),
-)  # fmt: skip
-
+)

@@ -63,14 +63,20 @@ def scalar_rigorous(_: int, *, sharpness: float = 1.0) -> Evidence:
                 difference = expectation - (1 + u.exp()).log() / arb(beta)
                 if not difference.contains(0):
                     return Evidence(
-                        strength=RIGOROUS, scope="12 pairs (x, beta)", verdict=Verdict.REFUTED, margin=float(abs(difference).lower()),
+                        strength=RIGOROUS,
+                        scope="12 pairs (x, beta)",
+                        verdict=Verdict.REFUTED,
+                        margin=float(abs(difference).lower()),
                         witness=f"x = {point}, beta = {beta}: the enclosure excludes equality",
-                    )  # fmt: skip
+                    )
                 worst = max(worst, float(difference.abs_upper()))
     return Evidence(
-        strength=RIGOROUS, scope="12 pairs (x, beta), beta from 0.3 to 20", verdict=PROVED, margin=worst,
+        strength=RIGOROUS,
+        scope="12 pairs (x, beta), beta from 0.3 to 20",
+        verdict=PROVED,
+        margin=worst,
         witness="quadrature encloses softplus to the margin",
-    )  # fmt: skip
+    )
 
 
 def _expected_relu(point: arb, beta: arb) -> arb:
@@ -98,9 +104,12 @@ def scalar_numeric(seed: int, *, gaussian: bool = False) -> Evidence:
 def _deviation(z: np.ndarray, scope: str) -> Evidence:
     worst = float(np.abs(z).max())
     return Evidence(
-        strength=NUMERIC, scope=scope, verdict=Verdict.VERIFIED if worst < 5 else Verdict.REFUTED, margin=5 - worst,
+        strength=NUMERIC,
+        scope=scope,
+        verdict=Verdict.VERIFIED if worst < 5 else Verdict.REFUTED,
+        margin=5 - worst,
         witness=f"largest deviation {worst:.2f} standard errors (5 allowed)",
-    )  # fmt: skip
+    )
 
 
 def along_w_symbolic(_: int, *, beta: sp.Expr = b / W) -> Evidence:
@@ -117,7 +126,7 @@ def along_w_symbolic(_: int, *, beta: sp.Expr = b / W) -> Evidence:
 
 
 def on_axis_symbolic(_: int, *, shift: sp.Expr = sp.S.Zero) -> Evidence:
-    """w = c e_i or -c e_i: only one component of the noise enters, and the density is even."""
+    """W = c e_i or -c e_i: only one component of the noise enters, and the density is even."""
     return identities(
         "all w with one non-zero entry, all d, x, beta > 0",
         {
@@ -127,7 +136,7 @@ def on_axis_symbolic(_: int, *, shift: sp.Expr = sp.S.Zero) -> Evidence:
     )
 
 
-def spherical_symbolic(_: int, *, scale: sp.Rational = sp.S(2)) -> Evidence:
+def spherical_symbolic(_: int, *, scale: int = 2) -> Evidence:
     """Characteristic functions of w . eps and of the logistic, piece by piece."""
     k = sp.symbols("k", positive=True, integer=True)
     u, S = sp.symbols("u S", positive=True)
@@ -137,10 +146,13 @@ def spherical_symbolic(_: int, *, scale: sp.Rational = sp.S(2)) -> Evidence:
     return identities(
         "all w, d and beta > 0, each S = ||w|| s/beta > 0",
         {
-            "logistic: B(1+iS, 1-iS) = pi S/sinh(pi S)": sp.gammasimp(logistic).rewrite(sp.exp) - (sp.pi * S / sp.sinh(sp.pi * S)).rewrite(sp.exp),
-            "given K, w.eps is normal of deviation 2KW/beta": (scale * u * W / b) ** 2 * (S * b / W) ** 2 / 2 - 2 * S**2 * u**2,
+            "logistic: B(1+iS, 1-iS) = pi S/sinh(pi S)": sp.gammasimp(logistic).rewrite(sp.exp)
+            - (sp.pi * S / sp.sinh(sp.pi * S)).rewrite(sp.exp),
+            "given K, w.eps is normal of deviation 2KW/beta": (scale * u * W / b) ** 2 * (S * b / W) ** 2 / 2
+            - 2 * S**2 * u**2,
             "termwise expectation over K": gaussian - S**2 / (k**2 + S**2),
-            "Fourier coefficients of cosh(S u)": fourier - 2 * S * (-1) ** k * sp.sinh(sp.pi * S) / (sp.pi * (S**2 + k**2)),
+            "Fourier coefficients of cosh(S u)": fourier
+            - 2 * S * (-1) ** k * sp.sinh(sp.pi * S) / (sp.pi * (S**2 + k**2)),
         },
     )
 
@@ -156,14 +168,20 @@ def spherical_rigorous(_: int, *, factor: float = 1.0) -> Evidence:
             difference = 1 - 2 * square * total - 1 / (acb(0, 1) * arb.pi() * arb(text)).sinc().real
             if not difference.contains(0):
                 return Evidence(
-                    strength=RIGOROUS, scope="s in {0.1, 0.5, 1, 3}", verdict=Verdict.REFUTED,
-                    margin=float(abs(difference).lower()), witness=f"s = {text}",
-                )  # fmt: skip
+                    strength=RIGOROUS,
+                    scope="s in {0.1, 0.5, 1, 3}",
+                    verdict=Verdict.REFUTED,
+                    margin=float(abs(difference).lower()),
+                    witness=f"s = {text}",
+                )
             widest = max(widest, float(difference.abs_upper()))
     return Evidence(
-        strength=RIGOROUS, scope="E exp(-2 s^2 K^2) at s in {0.1, 0.5, 1, 3}", verdict=PROVED, margin=widest,
+        strength=RIGOROUS,
+        scope="E exp(-2 s^2 K^2) at s in {0.1, 0.5, 1, 3}",
+        verdict=PROVED,
+        margin=widest,
         witness="both sides agree within the margin",
-    )  # fmt: skip
+    )
 
 
 def _spherical_noise(rng: np.random.Generator, count: int, d: int, *, shared: bool = True) -> np.ndarray:
@@ -190,7 +208,9 @@ def hidden_layer_symbolic(_: int) -> Evidence:
     V = sp.symbols("V", positive=True)
     f = v1 * softplus(w1 * x + r1, b / W) + v2 * softplus(w2 * x + r2, b / V)
     gates = v1 * w1 * gate((w1 * x + r1) / W, b) + v2 * w2 * gate((w2 * x + r2) / V, b)
-    return identities("all widths, weights and biases (by linearity), linear head", {"gradient = sum of gates": sp.diff(f, x) - gates})
+    return identities(
+        "all widths, weights and biases (by linearity), linear head", {"gradient = sum of gates": sp.diff(f, x) - gates}
+    )
 
 
 def hidden_layer_numeric(seed: int, *, same_beta: bool = False) -> Evidence:
@@ -207,40 +227,60 @@ def hidden_layer_numeric(seed: int, *, same_beta: bool = False) -> Evidence:
 
 CLAIMS = (
     Claim(
-        id="thm2.scalar_identity", source="eq. 22-25", expected=PROVED,
-        statement="For all real x and beta > 0: softplus_beta(x) = E relu(x - eps) for eps ~ p_beta; and p_beta is the only such density.",
-        argument="Twice differentiated, any density p with (22) is s'' = p_beta. Conversely E relu(x - eps) is the integral of the "
-        "distribution function sigma_beta up to x, by parts with boundary terms that vanish at -infinity, and s vanishes there too. "
+        id="thm2.scalar_identity",
+        source="eq. 22-25",
+        expected=PROVED,
+        statement="For all real x and beta > 0: softplus_beta(x) = E relu(x - eps) for eps ~ p_beta; and p_beta is "
+        "the only such density.",
+        argument="Twice differentiated, any density p with (22) is s'' = p_beta. Conversely E relu(x - eps) is the "
+        "integral of the "
+        "distribution function sigma_beta up to x, by parts with boundary terms that vanish at -infinity, and s "
+        "vanishes there too. "
         "(The supplement leaves that half, from p = p_beta back to (22), to the reader.)",
         checks=((SYMBOLIC, scalar_symbolic), (RIGOROUS, scalar_rigorous), (NUMERIC, scalar_numeric)),
     ),
     Claim(
-        id="thm2.product_noise_on_axis", source="eq. 21, 26-28", expected=PROVED,
+        id="thm2.product_noise_on_axis",
+        source="eq. 21, 26-28",
+        expected=PROVED,
         statement="With the product noise of (26), (21) holds for every w that has exactly one non-zero entry.",
         argument="w . eps = c eps_i, whose law is known from (22).",
         checks=((SYMBOLIC, on_axis_symbolic),),
     ),
     Claim(
-        id="thm2.noise_along_w", source="eq. 21, 27-28", expected=PROVED,
+        id="thm2.noise_along_w",
+        source="eq. 21, 27-28",
+        expected=PROVED,
         statement="With eps = eps_p w/||w||, eps_p ~ p_beta (noise along w only), (21) holds for every w != 0.",
-        argument="w . eps = ||w|| eps_p has density p_(beta/||w||); its distribution function at w . x is the gate of softplus_(beta/||w||). "
+        argument="w . eps = ||w|| eps_p has density p_(beta/||w||); its distribution function at w . x is the gate "
+        "of softplus_(beta/||w||). "
         "This is what the line before (28) uses.",
         checks=((SYMBOLIC, along_w_symbolic),),
     ),
     Claim(
-        id="thm2.spherical_logistic", source="eq. 21, repaired", expected=PROVED,
-        statement="With eps = (2K/beta) Z, Z standard normal in R^d, K Kolmogorov distributed and independent, one K a sample, (21) holds for all w != 0 at once.",
-        argument="Given K, w . eps is normal with deviation 2K||w||/beta, so its characteristic function at s is E exp(-2 S^2 K^2), S = ||w|| s/beta. "
-        "Integrating P(K > u) = 2 sum (-1)^(k-1) exp(-2 k^2 u^2) by parts, termwise (its partial sums lie between 0 and 2 exp(-2u^2)), gives "
-        "1 - 2 S^2 sum (-1)^(k-1)/(k^2+S^2). The Fourier series of cosh(S u) on [-pi, pi] at u = 0 turns this into pi S/sinh(pi S), the "
+        id="thm2.spherical_logistic",
+        source="eq. 21, repaired",
+        expected=PROVED,
+        statement="With eps = (2K/beta) Z, Z standard normal in R^d, K Kolmogorov distributed and independent, one "
+        "K a sample, (21) holds for all w != 0 at once.",
+        argument="Given K, w . eps is normal with deviation 2K||w||/beta, so its characteristic function at s is E "
+        "exp(-2 S^2 K^2), S = ||w|| s/beta. "
+        "Integrating P(K > u) = 2 sum (-1)^(k-1) exp(-2 k^2 u^2) by parts, termwise (its partial sums lie between "
+        "0 and 2 exp(-2u^2)), gives "
+        "1 - 2 S^2 sum (-1)^(k-1)/(k^2+S^2). The Fourier series of cosh(S u) on [-pi, pi] at u = 0 turns this into "
+        "pi S/sinh(pi S), the "
         "characteristic function of the logistic law: the integral of u^(iS) (1-u)^(-iS) over [0,1], u = sigma(eps).",
         checks=((SYMBOLIC, spherical_symbolic), (RIGOROUS, spherical_rigorous), (NUMERIC, spherical_numeric)),
     ),
     Claim(
-        id="thm2.one_hidden_layer", source="eq. 21, extended", expected=PROVED,
-        statement="With spherical logistic noise, the expected gradient of a one-hidden-layer ReLU network with linear head is the gradient of the same "
+        id="thm2.one_hidden_layer",
+        source="eq. 21, extended",
+        expected=PROVED,
+        statement="With spherical logistic noise, the expected gradient of a one-hidden-layer ReLU network with "
+        "linear head is the gradient of the same "
         "network with softplus of beta/||w_i|| in neuron i.",
-        argument="The expectation is linear in the neurons, and each neuron's gate is thm2.spherical_logistic; independence of the neurons is not needed.",
+        argument="The expectation is linear in the neurons, and each neuron's gate is thm2.spherical_logistic; "
+        "independence of the neurons is not needed.",
         checks=((SYMBOLIC, hidden_layer_symbolic), (NUMERIC, hidden_layer_numeric)),
     ),
-)  # fmt: skip
+)

@@ -1,0 +1,201 @@
+r"""The chain of Theorem 1 on the 2-50-1 contour network, in ball arithmetic on a stated region.
+
+Region: U = B(p, 0.25), p = (0.3, -0.2), beta = 1, weights uniform in (-1, 1) by seed 0. By the
+cone condition the level set in U is a graph y = p + u e + s(u) n over its tangent e with
+\|s\| <= \|u\| tan theta. Cells in u are enclosed; s is enclosed by a sign change of f, which
+increases along n. That gives the arc between p and p0 (at u = 0.2), its length, and
+sup\|kappa\| over all of U, which contains the sup over U and S.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+from flint import arb, arb_mat, ctx
+
+from curvature.demo_networks import contour_network
+from proofs_check.claim import Evidence, Strength, Verdict
+from proofs_check.enclosure import show
+from proofs_check.softplus_ball import BallNetwork, Jet, PlainNetwork, column, norm
+from proofs_check.theorem1_networks import hessian_constant
+
+PROVED, REFUTED, UNDECIDED = Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED
+POINT, RADIUS, REACH = ("0.3", "-0.2"), "0.25", "0.2"
+GRID, CELLS = 16, 16
+SCOPE = f"the 2-50-1 network (seed 0, beta = 1) on B(p, {RADIUS}), p = ({POINT[0]}, {POINT[1]})"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Enclosures on the region."""
+
+    least_gradient: arb
+    curvature: arb
+    change: arb
+    gradient_change: arb  # between p and p0
+    distance: arb
+    constant: arb  # beta C~
+    sine: arb
+
+
+def network() -> PlainNetwork:
+    """The contour network as plain lists."""
+    first, _, last = contour_network(0)
+    zero = [0.0] * 50
+    return PlainNetwork(weights=[first.weight.tolist()], biases=[zero], head=last.weight[0].tolist(), beta=1.0)
+
+
+@lru_cache(maxsize=1)
+def chain() -> Chain:
+    """All enclosures, once."""
+    with ctx.workprec(80):
+        plain = network()
+        balls = BallNetwork(plain)
+        p = column([arb(c) for c in POINT])
+        at_p = balls.jet(p)
+        least, curvature, sine = _over_ball(balls, p, at_p)
+        frame = _frame(balls, p, at_p)
+        end = _on_level(frame, arb(REACH))
+        at_end = balls.jet(end)
+        n_end = at_end.gradient * (1 / norm(at_end.gradient))
+        distance = _length(frame)
+        constant = arb(plain.beta) * hessian_constant(plain)
+        return Chain(
+            least, curvature, norm(n_end - frame.n), norm(at_end.gradient - at_p.gradient), distance, constant, sine
+        )
+
+
+def _over_ball(balls: BallNetwork, p: arb_mat, at_p: Jet) -> tuple[arb, arb, arb]:
+    """Min ||G|| and sup |kappa|, both ends, and sin theta, from a grid of boxes."""
+    r, half = arb(RADIUS), arb(RADIUS) / GRID
+    # p itself, a point of the ball, starts each of them.
+    least, high, low, change = norm(at_p.gradient), abs(_curvature(at_p)), abs(_curvature(at_p)), arb(0)
+    for i in range(GRID):
+        for j in range(GRID):
+            offset = [(2 * k + 1 - GRID) * half + half * arb(0, 1) for k in (i, j)]
+            box = p + column(offset)
+            if norm(column(offset)).lower() > r:
+                continue
+            jet = balls.jet(box)
+            kappa, length, moved = abs(_curvature(jet)), norm(jet.gradient), norm(jet.gradient - at_p.gradient)
+            least = least.min(length)
+            high = high.max(kappa)
+            change = change.max(moved)
+            inside = balls.jet(box.mid())
+            if norm(box.mid() - p) < r:
+                value = abs(_curvature(inside))
+                low = low.max(value)
+    return least, low.lower().union(high.upper()), change / norm(at_p.gradient)
+
+
+def _curvature(jet: Jet) -> arb:
+    """-t^T H t/||G|| with t the tangent: the only curvature in the plane."""
+    size = norm(jet.gradient)
+    t = arb_mat([[-jet.gradient[1, 0]], [jet.gradient[0, 0]]])
+    return -(t.transpose() * jet.hessian * t)[0, 0] / size**3
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The network in coordinates: u along the tangent e, s along the normal n, from p."""
+
+    balls: BallNetwork
+    p: arb_mat
+    n: arb_mat
+    e: arb_mat
+    level: arb
+
+    def point(self, u: arb, s: arb) -> arb_mat:
+        return self.p + self.e * u + self.n * s
+
+    def side(self, u: arb, s: arb) -> arb:
+        """F minus the level, whose sign tells the side of S."""
+        return self.balls.jet(self.point(u, s)).value - self.level
+
+
+def _frame(balls: BallNetwork, p: arb_mat, at_p: Jet) -> _Frame:
+    n = at_p.gradient * (1 / norm(at_p.gradient))
+    return _Frame(balls, p, n, arb_mat([[-n[1, 0]], [n[0, 0]]]), at_p.value)
+
+
+def _on_level(frame: _Frame, u: arb) -> arb_mat:
+    """Enclose the point of S over u by bisection; f increases along n within the region."""
+    low, high = -arb(REACH) * arb("0.7"), arb(REACH) * arb("0.7")
+    if not (frame.side(u, low) < 0 and frame.side(u, high) > 0):
+        raise ArithmeticError("the level set does not cross the normal line inside the region")
+    for _ in range(30):
+        middle = ((low + high) / 2).mid()
+        value = frame.side(u, middle)
+        if value > 0:
+            high = middle
+        elif value < 0:
+            low = middle
+        else:
+            break
+    return frame.point(u, low.union(high))
+
+
+def _length(frame: _Frame) -> arb:
+    """Arc length of the graph over [0, REACH]: each cell's slope from an enclosing box."""
+    step, total = arb(REACH) / CELLS, arb(0)
+    points = [_on_level(frame, step * k) for k in range(CELLS + 1)]
+    for ends in pairwise(points):
+        # Slopes are below tan 45 degrees in the region, so the arc strays from its chord's box by less than a step.
+        box = arb_mat(
+            2, 1, [a.union(b) + step * arb(0, 1) for a, b in zip(ends[0].entries(), ends[1].entries(), strict=True)]
+        )
+        G = frame.balls.jet(box).gradient
+        slope = -(frame.e.transpose() * G)[0, 0] / (frame.n.transpose() * G)[0, 0]
+        total += step * (1 + slope**2).sqrt()
+    return total
+
+
+def whole_chain(_: int, *, factor: str = "1") -> Evidence:
+    """Every inequality of (3), and the hypotheses before it."""
+    c = chain()
+    middle, right = c.curvature * c.distance * arb(factor), c.constant / c.least_gradient.lower() * c.distance
+    hypotheses = bool(c.sine < arb(2).rsqrt()) and bool(c.least_gradient > 0)
+    verdict = PROVED if hypotheses and c.change <= middle and middle <= right else UNDECIDED
+    if c.change > middle or middle > right:
+        verdict = REFUTED
+    return Evidence(
+        strength=Strength.RIGOROUS,
+        scope=SCOPE,
+        verdict=verdict,
+        margin=float((middle - c.change).lower()),
+        witness=f"sin theta <= {float(c.sine.upper()):.3f} < 0.707, min ||grad f|| in {show(c.least_gradient, 4)}, "
+        f"sup |kappa| in {show(c.curvature, 4)}, "
+        f"d_g(p, p0) in {show(c.distance, 5)}: ||n - n0|| in {show(c.change, 5)} <= |lambda_max| d_g in "
+        "{show(middle, 4)} <= beta C d_g in {show(right, 3)}",
+    )
+
+
+def outer_chain(_: int, *, factor: str = "1") -> Evidence:
+    """||grad f(p) - grad f(p0)|| <= beta C~ d_g."""
+    c = chain()
+    bound = c.constant * c.distance * arb(factor)
+    verdict = PROVED if c.gradient_change <= bound else (REFUTED if c.gradient_change > bound else UNDECIDED)
+    return Evidence(
+        strength=Strength.RIGOROUS,
+        scope=SCOPE,
+        verdict=verdict,
+        margin=float((bound - c.gradient_change).lower()),
+        witness=f"{show(c.gradient_change, 5)} <= {show(bound, 3)}",
+    )
+
+
+def connected(_: int, *, factor: str = "1") -> Evidence:
+    """d_g(p, p0) <= ||p0 - p||/cos theta, on the same region."""
+    c = chain()
+    with ctx.workprec(80):
+        balls, p = BallNetwork(network()), column([arb(x) for x in POINT])
+        end = _on_level(_frame(balls, p, balls.jet(p)), arb(REACH))
+        bound = norm(end - p) / (1 - c.sine.upper() ** 2).sqrt() * arb(factor)
+    verdict = PROVED if c.distance <= bound else (REFUTED if c.distance > bound else UNDECIDED)
+    return Evidence(
+        strength=Strength.RIGOROUS,
+        scope=SCOPE,
+        verdict=verdict,
+        margin=float((bound - c.distance).lower()),
+        witness=f"d_g in {show(c.distance, 5)} <= ||p0 - p||/cos theta in {show(bound, 5)}",
+    )
