@@ -38,6 +38,7 @@ class Network:
         name: Key of ``NETWORKS``, or the class of the module.
         weights: Where the weights come from, in words.
         labels: Names of the classes, or none.
+        shape: ``(C, H, W)`` that inputs must have, or None where any picture size fits.
     """
 
     module: nn.Module
@@ -50,6 +51,11 @@ class Network:
     name: str = ""
     weights: str = "as given"
     labels: tuple[str, ...] = ()
+    shape: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not all(s > 0 for s in self.std):
+            raise ValueError(f"expected as many means as positive stds, got {self.mean} and {self.std}")
 
     @staticmethod
     def of(network: "Network | nn.Module") -> "Network":
@@ -94,10 +100,28 @@ class Network:
             array = array[..., None]
         if array.shape[2] != len(self.mean):
             raise ValueError(f"expected a picture with {len(self.mean)} channels for {self.name}, got {array.shape[2]}")
-        return self.normalise(torch.from_numpy(array.copy()).permute(2, 0, 1)[None])
+        x = self.normalise(torch.from_numpy(array.copy()).permute(2, 0, 1)[None])
+        self.check_input(x)
+        return x
 
-    def predict(self, x: Float[Tensor, "b c h w"]) -> Tensor:
-        """The predicted classes ``[B]``."""
+    def check_input(self, x: Tensor) -> None:
+        """Reject what is no finite batch of images for this network.
+
+        Raises:
+            ValueError: With what was expected and what came.
+        """
+        if x.ndim != 4 or not x.is_floating_point():
+            raise ValueError(f"expected a floating-point batch [B, C, H, W], got {x.dtype} of shape {tuple(x.shape)}; use x[None] for one image")
+        if not torch.isfinite(x).all():
+            bad = int((~torch.isfinite(x)).sum())
+            raise ValueError(f"expected finite inputs, got {bad} NaN or infinite numbers of {x.numel()}")
+        if self.shape is not None and tuple(x.shape[1:]) != self.shape:
+            raise ValueError(f"expected inputs of shape {self.shape} (channels, height, width) for {self.name}, got {tuple(x.shape[1:])}")
+        if len(self.mean) > 1 and x.shape[1] != len(self.mean):
+            raise ValueError(f"expected {len(self.mean)} channels for {self.name}, got {x.shape[1]}")
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The predicted classes ``[B]`` of inputs ``[B, C, H, W]``."""
         with torch.no_grad():
             return self.module(x).argmax(1)
 
@@ -196,12 +220,12 @@ def _digits(weights: str | None, seed: int) -> Network:
     from curvature.demo_networks import digits_architecture, digits_network
 
     if weights in (None, "pretrained"):
-        return Network(module=digits_network(), name="digits", weights="trained, digits.safetensors")
+        return Network(module=digits_network(), name="digits", weights="trained, digits.safetensors", shape=(1, 8, 8))
     if weights == "random":
-        return Network(module=_seeded(digits_architecture, seed).eval(), name="digits", weights=f"random, seed {seed}")
+        return Network(module=_seeded(digits_architecture, seed).eval(), name="digits", weights=f"random, seed {seed}", shape=(1, 8, 8))
     module, path = digits_architecture(), Path(str(weights))
     _load_state(module, _read_state(path), path)
-    return Network(module=module.eval(), name="digits", weights=path.name)
+    return Network(module=module.eval(), name="digits", weights=path.name, shape=(1, 8, 8))
 
 
 NETWORKS: dict[str, Callable[[str | None, int], Network]] = {

@@ -1,0 +1,44 @@
+# Needs Python 3.11 or newer, make and a package index; everything else is set up on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test test-fast lint bench figures docs clean
+.DELETE_ON_ERROR:
+
+# The main job: a real photograph on a real ImageNet network.
+demo: $(VENV)/.demo
+	$(BIN)/python -m attacks run --image chelsea --target coffee --curvature-every 100 --out $(OUT)/demo
+	@echo "open $(OUT)/demo/report.html in a browser"
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+# A stamp a set of extras; set-up runs again only when the requirements changed.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[attacks,demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[attacks,study,proofs,demo,dev]'
+	@touch $@ $(VENV)/.demo
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,222 @@
+"""``python -m attacks run``: manipulate the explanation of one picture, and watch the curvature."""
+
+import dataclasses
+import json
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import curvature
+from attacks.config import AttackConfig, preset
+from attacks.diagnostics import CurvatureTrace
+from attacks.explanations import explain
+from attacks.images import Picture, load_picture
+from attacks.manipulation import AttackResult, manipulate, target_map
+from attacks.networks import Network, load_network
+from attacks.report import write_report
+from attacks.storage import plain, save_result, write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Manipulate the explanation of one picture, and watch the curvature."""
+
+    network: str = "efficientnet_lite0"
+    """Name of a network."""
+    image: str = "chelsea"
+    """Picture to manipulate: a name (chelsea, coffee, rocket, astronaut, digits/17, mnist/3) or a file."""
+    target: str = "coffee"
+    """Picture whose explanation map is the target: a name or a file."""
+    method: str = "gradient"
+    """Explanation method."""
+    table: int | None = None
+    """Take the hyper-parameters of this table of the paper (1 to 5), not the network's own preset."""
+    iterations: int | None = None
+    """Steps; those of the preset or table by default."""
+    lr: float | None = None
+    """Adam's step size in the network's input space; that of the preset or table by default."""
+    beta: tuple[float, ...] | None = None
+    """Softplus beta of the attack: one number, or first and last."""
+    seed: int = 0
+    """Of random weights."""
+    weights: str | None = None
+    """'pretrained', 'random' or a file; by default trained weights where they are on disk."""
+    curvature_beta: float = 1.0
+    """Beta of the softened network whose curvature is measured."""
+    curvature_every: int = 50
+    """Steps between samples of the curvature; 0 for none."""
+    device: str = "cpu"
+    """Torch device."""
+    out: Path = Path("out/run")
+    """Folder for result.safetensors, report.html, overview.png, manipulated.png, metrics.json."""
+    json: bool = False
+    """Print one JSON object on stdout, and nothing else there."""
+
+    def execute(self) -> int:
+        """Do it; returns the exit status."""
+        started = time.perf_counter()
+        config = self.config()
+        network, pictures = self._load()
+        x, target = (network.preprocess(p.image).to(self.device) for p in pictures)
+        trace = CurvatureTrace(every=self.curvature_every, beta=self.curvature_beta) if self.curvature_every else None
+        aim = target_map(network, target, config=config)
+        _say(f"{network.name} ({network.weights}): {pictures[0].name} with the {config.method} map of {pictures[1].name}")
+        if config.reason:
+            _say(f"hyper-parameters: {config.reason}")
+        with _Folder(self.out) as folder:
+            progress = _Progress()
+            result = manipulate(network, x, aim, config=config, trace=trace, steps=progress)
+            summary = self._summary(network, result, progress.seconds)
+            # Not before the attack is over: the map that the pictures are judged by is the unsoftened network's.
+            summary["explanation"]["pcc_target_unsoftened"] = _unsoftened(network, target, result)
+            self._write(folder, network, result, summary, (target, pictures))
+        summary["seconds"] = round(time.perf_counter() - started, 2)
+        self._print(result, summary)
+        return 0 if summary["output"]["class_kept"] and result.completed else 1
+
+    def config(self) -> AttackConfig:
+        """The hyper-parameters, with what the command line overrides."""
+        config = preset(self.network, self.method, table=self.table)
+        changes: dict[str, Any] = {name: value for name in ("iterations", "lr") if (value := getattr(self, name)) is not None}
+        if self.beta is not None:
+            if len(self.beta) not in (1, 2):
+                raise ValueError(f"expected --beta with one number or two, got {len(self.beta)}")
+            changes |= {"beta_start": self.beta[0], "beta_end": self.beta[-1]}
+        return dataclasses.replace(config, network=self.network, **changes)
+
+    def _load(self) -> tuple[Network, tuple[Picture, Picture]]:
+        try:
+            device = torch.device(self.device)
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"expected a torch device that this machine has, got {self.device!r}: {str(error).splitlines()[0]}") from error
+        network = load_network(self.network, weights=self.weights, seed=self.seed)
+        network = dataclasses.replace(network, module=network.module.to(device))
+        channels = len(network.mean)
+        return network, (load_picture(self.image, channels=channels), load_picture(self.target, channels=channels))
+
+    def _summary(self, network: Network, result: AttackResult, seconds: list[float]) -> dict[str, Any]:
+        metrics = {group: {name: value[0].item() for name, value in entries.items()} for group, entries in result.metrics.items()}
+        step = statistics.median(seconds) if seconds else 0.0
+        cost = step / _gradient_seconds(network, result) if seconds else 0.0
+        return {
+            "config": dataclasses.asdict(result.config), "seed": self.seed, "weights": network.weights,
+            "completed": result.completed, "step_seconds": round(step, 4), "step_cost_in_gradients": round(cost, 2),
+            **metrics, "curvature": _curvature_summary(result),
+        }  # fmt: skip
+
+    def _write(self, folder: Path, network: Network, result: AttackResult, summary: dict[str, Any], shown: tuple[Tensor, tuple[Picture, ...]]) -> None:
+        extra = {"seed": self.seed, "image": self.image, "target": self.target, "weights": network.weights}
+        save_result(result, folder / "result.safetensors", extra=extra)
+        words = [f"--{f.name.replace('_', '-')} {_word(getattr(self, f.name))}" for f in dataclasses.fields(self)
+                 if f.name not in ("json", "out") and getattr(self, f.name) != f.default]  # fmt: skip
+        command = " ".join(["python -m attacks run", *words])
+        target, pictures = shown
+        write_report(folder, network, result, summary, target=target, pictures=pictures, command=command)
+        names = {"result": "result.safetensors", "report": "report.html", "overview": "overview.png", "image": "manipulated.png"}
+        summary["files"] = {name: str(self.out / file) for name, file in names.items()}
+        write_atomically(folder / "metrics.json", json.dumps(plain(summary), indent=1))
+
+    def _print(self, result: AttackResult, summary: dict[str, Any]) -> None:
+        if result.interrupted:
+            _say(f"interrupted: this is the state after {result.completed} of {result.config.iterations} steps")
+        if self.json:
+            print(json.dumps(plain(summary)))
+            return
+        e, i, o = summary["explanation"], summary["image"], summary["output"]
+        print(f"map:    PCC to target {e['pcc_target_before']:.3f} -> {e['pcc_target']:.3f}, SSIM {e['ssim_target_before']:.3f} -> {e['ssim_target']:.3f}")
+        print(f"image:  PCC {i['pcc']:.4f}, SSIM {i['ssim']:.4f}, largest change {i['linf']:.4f}")
+        print(f"output: class {'kept' if o['class_kept'] else 'CHANGED'}, probability {o['probability_before']:.3f} -> {o['probability_after']:.3f}")
+        c = summary["curvature"]
+        if c["trace"]:
+            print(f"curvature (softplus beta = {c['beta']:g}, estimates): {c['original']:.4g} -> {c['adversarial']:.4g}; the normal turned by {c['normal_change']:.3g}")
+        print(f"page:   {summary['files']['report']}")
+
+
+class _Progress:
+    """A progress bar on stderr that keeps the time of each step."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def __call__(self, steps: range) -> Iterable[int]:
+        for step in tqdm(steps, desc="attack", unit="step", file=sys.stderr):
+            start = time.perf_counter()
+            yield step
+            self.seconds.append(time.perf_counter() - start)
+
+
+class _Folder:
+    """The output folder, tried before the work; removed again if it was made here and stays empty."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.made: list[Path] = []
+
+    def __enter__(self) -> Path:
+        missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.made = missing
+            write_atomically(self.path / ".writable", "")
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            self._remove()
+            raise ValueError(f"expected a folder that can be written, got '{self.path}': {error.strerror}; choose another with --out") from error
+        return self.path
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is not None:
+            self._remove()
+
+    def _remove(self) -> None:
+        for path in self.made:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+def _unsoftened(network: Network, target: Tensor, result: AttackResult) -> float:
+    """PCC of the maps of manipulated and target image, both of the network itself."""
+    from attacks.metrics import pcc
+
+    return float(pcc(result.maps, explain(network, target, method=result.config.method))[0])
+
+
+def _gradient_seconds(network: Network, result: AttackResult) -> float:
+    """Median time of a plain input-gradient of the same softened network, of five."""
+    config = result.config
+    module = network.module if config.beta_end is None else curvature.soften(network.module, config.beta_end)
+    soft = dataclasses.replace(network, module=module)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        explain(soft, result.adversarial[:1], result.target_class[:1], method="gradient")
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _curvature_summary(result: AttackResult) -> dict[str, Any]:
+    if result.trace is None:
+        return {"beta": None, "original": None, "adversarial": None, "gradient_norm_original": None, "normal_change": None, "trace": []}
+    points = result.trace.as_dicts()[0]
+    return {
+        "beta": result.trace.beta, "original": points[0]["curvature_estimate"], "adversarial": points[-1]["curvature_estimate"],
+        "gradient_norm_original": points[0]["gradient_norm"], "normal_change": points[-1]["normal_change"], "trace": points,
+    }  # fmt: skip
+
+
+def _word(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

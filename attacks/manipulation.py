@@ -1,0 +1,247 @@
+r"""The targeted manipulation of explanation maps: one loop; what varies is an argument.
+
+:math:`w_h\,\mathrm{mean}((h(x') - h_t)^2) + w_g\,\mathrm{mean}((g(x') - g(x))^2)` is
+minimised by Adam on x' itself, started at x, clamped to valid images after each step. In a
+batch the losses are summed, so that every sample runs as if alone. The factor 1e11 keeps
+the gradient above Adam's epsilon.
+
+Source: arXiv 1906.07983, main text eq. 2-3 and supplement A; clamping, the softmax and the
+networks at beta = 1000 as references are those of the reference implementation.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from attacks.config import AttackConfig
+from attacks.diagnostics import CurvatureTrace
+from attacks.explanations import explain, normalised_map, relevance_and_logits
+from attacks.metrics import explanation_metrics, image_metrics, output_metrics
+from attacks.networks import Network
+from curvature import set_beta
+
+REFERENCE_BETA = 1000.0  # with beta growth the loss refers to this network (reference implementation)
+Steps = Callable[[range], Iterable[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackResult:
+    """What an attack reached.
+
+    Attributes:
+        original: The inputs, ``[B, C, H, W]``, in the module's input space.
+        adversarial: The manipulated inputs, likewise.
+        target_map: The maps aimed at, ``[B, H, W]``.
+        maps: The network's maps of ``adversarial``, without softening unless the defence says so.
+        original_maps: The network's maps of ``original``.
+        target_class: The classes that are explained, ``[B]``.
+        metrics: ``explanation``, ``image`` and ``output``; each name holds one number a sample.
+        history: Per step, one number a sample: ``loss``, ``map_mse``, ``image_mse``, ``output_mse``; and ``beta``.
+        trace: The curvature trace, or None.
+        config: The hyper-parameters.
+        completed: Steps taken; fewer than asked for after an interrupt.
+    """
+
+    original: Tensor
+    adversarial: Tensor
+    target_map: Tensor
+    maps: Tensor
+    original_maps: Tensor
+    target_class: Tensor
+    metrics: dict[str, dict[str, Tensor]]
+    history: dict[str, Tensor]
+    trace: CurvatureTrace | None
+    config: AttackConfig
+    completed: int
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the attack ended before its last step."""
+        return self.completed < self.config.iterations
+
+
+@dataclass
+class _Problem:
+    """What stays the same over the steps."""
+
+    network: Network
+    target_map: Tensor
+    target_class: Tensor
+    output: Tensor
+    config: AttackConfig
+    chunk: int
+    history: dict[str, list[Tensor]] = field(default_factory=dict)
+
+
+def reference_network(network: Network | nn.Module, config: AttackConfig) -> Network:
+    """The network that the loss refers to: softened at beta = 1000 with growth, else as attacked."""
+    network = Network.of(network)
+    if config.beta_start is None:
+        return network
+    return network.soften(REFERENCE_BETA if config.grows else config.beta_start)
+
+
+def target_map(network: Network | nn.Module, image: Float[Tensor, "b c h w"], *, config: AttackConfig) -> Float[Tensor, "b h w"]:
+    """The map of a target image, of its own predicted class, by the network that the loss refers to."""
+    classes = Network.of(network).predict(image)
+    return explain(reference_network(network, config), image, classes, method=config.method).detach()
+
+
+def manipulate(  # noqa: PLR0913
+    network: Network | nn.Module,
+    x: Tensor,
+    target: Tensor,
+    *,
+    config: AttackConfig,
+    target_class: Int[Tensor, " b"] | None = None,
+    trace: CurvatureTrace | None = None,
+    steps: Steps = iter,
+    chunk: int = 1,
+) -> AttackResult:
+    """Change ``x`` so that its explanation map becomes ``target``, and its output stays.
+
+    Args:
+        network: A ``Network`` or bare module; left as it is.
+        x: Valid inputs ``[B, C, H, W]`` in the module's input space.
+        target: Maps that sum to 1, one a sample as ``[B, H, W]``, or one for all as ``[1, H, W]``.
+        config: Hyper-parameters, from ``preset`` or ``load_table``.
+        target_class: Classes to explain; those predicted for ``x`` by default.
+        trace: Records curvature on the way.
+        steps: Wraps the range of steps; a place for a progress bar.
+        chunk: Samples in one pass of the network; one is the fastest on CPUs. The result does not
+            depend on it beyond rounding.
+
+    Returns:
+        The state after the last step, or, after Ctrl-C, the state reached.
+
+    Raises:
+        ValueError: If an argument is not as expected, or the explanation's second-order
+            gradient is zero everywhere, so that there is nothing to follow.
+    """
+    network = Network.of(network)
+    network.check_input(x)
+    target = _checked_target(target, x)
+    if chunk < 1:
+        raise ValueError(f"expected chunk >= 1, got {chunk}")
+    classes = network.predict(x) if target_class is None else target_class
+    with torch.no_grad():
+        output = _output(reference_network(network, config).module(x), config)
+    attacked = network if config.beta_start is None else network.soften(config.beta_start)
+    problem = _Problem(attacked, target, classes, output, config, chunk)
+    if trace is not None:
+        trace.start(network, x, classes)
+    adversarial, completed = _optimise(problem, x, trace, steps)
+    history = {name: torch.stack(rows) for name, rows in problem.history.items()}
+    return evaluate(network, x, adversarial, config=config, target=target, target_class=classes, trace=trace, history=history, completed=completed)  # fmt: skip
+
+
+def evaluate(  # noqa: PLR0913
+    network: Network,
+    x: Tensor,
+    adversarial: Tensor,
+    *,
+    config: AttackConfig,
+    target: Tensor,
+    target_class: Tensor,
+    trace: CurvatureTrace | None = None,
+    history: dict[str, Tensor] | None = None,
+    completed: int,
+) -> AttackResult:
+    """Measure a pair of inputs on the network itself, without softening."""
+    maps, logits = _maps(network, adversarial, target_class, config.method)
+    original_maps, original_logits = _maps(network, x, target_class, config.method)
+    metrics = {
+        "explanation": explanation_metrics(maps, target, original_maps),
+        "image": image_metrics(network.pixels(adversarial), network.pixels(x)),
+        "output": output_metrics(logits, original_logits),
+    }
+    return AttackResult(
+        original=x, adversarial=adversarial, target_map=target, maps=maps, original_maps=original_maps, target_class=target_class,
+        metrics=metrics, history=history or {}, trace=trace, config=config, completed=completed,
+    )  # fmt: skip
+
+
+def _maps(network: Network, x: Tensor, classes: Tensor, method: str) -> tuple[Tensor, Tensor]:
+    """Maps and logits one sample at a time, so that neither depends on the batch."""
+    parts = [relevance_and_logits(network, sample[None], k[None], method=method) for sample, k in zip(x.detach(), classes, strict=True)]
+    return normalised_map(torch.cat([r for r, _ in parts])).detach(), torch.cat([logits for _, logits in parts]).detach()
+
+
+def _checked_target(target: Tensor, x: Tensor) -> Tensor:
+    expected = (len(x), *x.shape[2:])
+    if target.ndim != 3 or target.shape[1:] != expected[1:] or len(target) not in (1, len(x)):
+        raise ValueError(f"expected target maps {list(expected)}, got {list(target.shape)}")
+    total = target.sum((1, 2))
+    if not bool((torch.isfinite(target).all() & (target >= 0).all() & ((total - 1).abs() < 1e-3).all())):
+        raise ValueError(f"expected finite target maps >= 0 that sum to 1, got sums {total.tolist()}; divide a map by its sum")
+    return target.to(x).expand(expected)
+
+
+def _output(logits: Tensor, config: AttackConfig) -> Tensor:
+    return logits.softmax(1) if config.output == "softmax" else logits
+
+
+def _optimise(problem: _Problem, x: Tensor, trace: CurvatureTrace | None, steps: Steps) -> tuple[Tensor, int]:
+    """Adam with clamping; an interrupt ends it at the last complete step."""
+    config, current = problem.config, x.detach().clone()
+    optimizer = torch.optim.Adam([current], lr=config.lr)
+    completed = 0
+    try:
+        for step in steps(range(config.iterations)):
+            beta = config.beta(step)
+            if beta is not None:
+                set_beta(problem.network.module, beta)
+            grads, row = _batch_gradient(problem, current, first=step == 0)
+            row["image_mse"] = (problem.network.pixels(current) - problem.network.pixels(x)).square().flatten(1).mean(1)
+            before = current.clone()
+            try:
+                current.grad = grads
+                optimizer.step()
+                current.copy_(problem.network.clamp(current))
+                row["beta"] = torch.tensor(float("inf") if beta is None else beta)
+                if trace is not None:
+                    trace.update(step + 1, current, last=step + 1 == config.iterations)
+            except KeyboardInterrupt:
+                return before, completed
+            for name, value in row.items():
+                problem.history.setdefault(name, []).append(value.cpu())
+            completed = step + 1
+    except KeyboardInterrupt:
+        pass
+    return current.detach(), completed
+
+
+def _batch_gradient(problem: _Problem, x: Tensor, *, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss gradient, chunk by chunk, and the numbers of this step."""
+    grads, rows = [], []
+    for start in range(0, len(x), problem.chunk):
+        part = slice(start, start + problem.chunk)
+        point = x[part].detach().clone().requires_grad_(True)
+        r, logits = relevance_and_logits(problem.network, point, problem.target_class[part], method=problem.config.method)
+        map_mse = (normalised_map(r) - problem.target_map[part]).square().flatten(1).mean(1)
+        output_mse = (_output(logits, problem.config) - problem.output[part]).square().mean(1)
+        if first:
+            _require_second_order(map_mse, point, problem.config.method)
+        losses = problem.config.explanation_weight * map_mse + problem.config.output_weight * output_mse
+        grads.append(torch.autograd.grad(losses.sum(), point)[0])
+        rows.append({"loss": losses.detach(), "map_mse": map_mse.detach(), "output_mse": output_mse.detach()})
+    if not torch.isfinite(grads[-1]).all():
+        raise ValueError("the attack's gradient is not finite; is beta too large for this dtype, or the loss weight too large?")
+    return torch.cat(grads), {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+
+def _require_second_order(map_mse: Tensor, point: Tensor, method: str) -> None:
+    """Refuse an attack that has nothing to follow, instead of returning the input."""
+    slope = None
+    if map_mse.requires_grad:
+        (slope,) = torch.autograd.grad(map_mse.sum(), point, retain_graph=True, allow_unused=True)
+    flat = torch.zeros_like(point).flatten(1) if slope is None else slope.flatten(1)
+    idle = [i for i, (row, error) in enumerate(zip(flat, map_mse.tolist(), strict=True)) if error > 0 and not row.any()]
+    if idle:
+        raise ValueError(
+            f"expected an explanation whose map changes with the input, but the second-order gradient of {method} is zero "
+            f"everywhere in sample(s) {idle}: a piecewise linear network has constant gradients; attack a softened one (beta)"
+        )

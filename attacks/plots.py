@@ -1,0 +1,104 @@
+"""Figures of maps, of a whole attack and of its curvature trace, for notebooks and the report."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from attacks.diagnostics import TracePoint
+from attacks.manipulation import AttackResult
+from attacks.metrics import pcc
+from attacks.networks import Network
+
+_QUANTILE = 0.995  # a few pixels hold most of a gradient map's mass; brighter ones are drawn alike
+
+
+def plot_map(map_: Float[Tensor, "h w"], *, axes: Axes | None = None, title: str = "") -> Figure:
+    """Draw one explanation map, brightest at its 99.5 % quantile."""
+    figure = Figure(figsize=(2.4, 2.5), layout="constrained") if axes is None else axes.get_figure()
+    axes = figure.subplots() if axes is None else axes
+    values = map_.detach().double().cpu().numpy()
+    axes.imshow(values, cmap="inferno", vmin=0, vmax=float(np.quantile(values, _QUANTILE)) or None)
+    axes.set(xticks=[], yticks=[], title=title)
+    return figure
+
+
+def plot_overview(
+    result: AttackResult, network: Network, *, target: Float[Tensor, "b c h w"] | None = None, index: int = 0
+) -> Figure:
+    """Images above, maps below: target, original, manipulated; and the perturbation, magnified.
+
+    Args:
+        result: What the attack reached.
+        network: For the way from its input space to pixels.
+        target: The target images, in the module's input space.
+        index: Which sample of the batch.
+    """
+    figure = Figure(figsize=(8.2, 4.6), layout="constrained")
+    top, bottom = figure.subplots(2, 4)
+    original, adversarial = (network.pixels(x)[index] for x in (result.original, result.adversarial))
+    images = [None if target is None else network.pixels(target)[min(index, len(target) - 1)], original, adversarial]
+    for axes, image, title in zip(top, images, ("target", "original", "manipulated"), strict=False):
+        _show(axes, image, title)
+    difference = adversarial - original
+    factor = magnification(difference)
+    _show(top[3], 0.5 + factor * difference, f"perturbation x {factor:g}")
+    for axes, map_ in zip(bottom, (result.target_map, result.original_maps, result.maps), strict=False):
+        similarity = float(pcc(map_[index][None], result.target_map[index][None]))
+        plot_map(map_[index], axes=axes, title="its map" if map_ is result.target_map else f"PCC to target {similarity:.2f}")
+    _curves(bottom[3], result, index)
+    return figure
+
+
+def plot_trace(points: Sequence[TracePoint], *, beta: float) -> Figure:
+    """Curvature over the steps, and the turn of the normal beside the budget that allows it."""
+    figure = Figure(figsize=(8.2, 2.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps = [p.step for p in points]
+    left.plot(steps, [abs(p.curvature_estimate) for p in points], marker="o", ms=3, label=r"$|\lambda_{\max}|$, along")
+    left.plot(steps, [p.cross_estimate for p in points], marker="s", ms=3, label=r"$\|PHn\|/\|\nabla f\|$, across")
+    left.set(xlabel="step", ylabel="rate of turn [1/length]", title=rf"softplus, $\beta = {beta:g}$", ylim=(0, None))
+    right.plot(steps, [p.normal_change for p in points], marker="o", ms=3, label="change of the unit normal")
+    right.plot(steps, [p.chord_budget_estimate for p in points], marker="s", ms=3, label="budget (estimate)")
+    right.plot(steps, [p.chord_curvature_estimate for p in points], ls=":", label="of it, curvature along the set")
+    right.axhline(2, color="0.5", lw=0.8, ls="--")
+    right.set(xlabel="step", ylabel=r"$\|n(x_t) - n(x_0)\|$", title="the normal's turn (a chord, at most 2)", ylim=(0, None))
+    for axes in (left, right):
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def magnification(difference: Tensor) -> float:
+    """A round factor that makes a perturbation fill the range around mid-grey."""
+    largest = float(difference.detach().abs().max())
+    if largest == 0:
+        return 1.0
+    exponent = np.floor(np.log10(0.5 / largest))
+    return float(next(m for m in (5, 2, 1) if m * 10**exponent * largest <= 0.5) * 10**exponent)
+
+
+def plot_history(result: AttackResult, *, index: int = 0) -> Figure:
+    """The loss and its parts over the steps, for one sample."""
+    figure = Figure(figsize=(4.1, 2.8), layout="constrained")
+    _curves(figure.subplots(), result, index)
+    return figure
+
+
+def _show(axes: Axes, image: Tensor | None, title: str) -> None:
+    axes.set(xticks=[], yticks=[], title=title)
+    if image is None:
+        axes.set_axis_off()
+        return
+    axes.imshow(image.detach().double().clamp(0, 1).permute(1, 2, 0).cpu().numpy().squeeze(), cmap="gray", vmin=0, vmax=1)
+
+
+def _curves(axes: Axes, result: AttackResult, index: int) -> None:
+    for name, label in (("map_mse", "map to target"), ("image_mse", "image"), ("output_mse", "output")):
+        if name in result.history:
+            axes.semilogy(np.maximum(result.history[name][:, index].numpy(), 1e-16), label=label, lw=1)
+    axes.set(xlabel="step", ylabel="MSE")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=7)

@@ -1,0 +1,147 @@
+"""The page of one attack: a self-contained file, light and dark, readable on a phone."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from attacks.images import Picture
+from attacks.manipulation import AttackResult
+from attacks.networks import Network
+from attacks.plots import magnification, plot_history, plot_map, plot_overview, plot_trace
+from attacks.storage import write_atomically
+
+
+def write_report(  # noqa: PLR0913
+    folder: Path,
+    network: Network,
+    result: AttackResult,
+    summary: dict[str, Any],
+    *,
+    target: Tensor,
+    pictures: Sequence[Picture],
+    command: str,
+) -> None:
+    """Write ``report.html``, ``overview.png`` and ``manipulated.png`` for the first sample.
+
+    Args:
+        folder: An existing folder.
+        network: The attacked network.
+        result: What the attack reached.
+        summary: The JSON object of the run.
+        target: The target image in the module's input space.
+        pictures: Original and target picture, for names and credits.
+        command: What makes the page again.
+    """
+    page = _environment().get_template("report.html").render(
+        network=network, result=result, summary=summary, pictures=pictures, command=command, rows=_rows(summary),
+        panels=_panels(network, result, target), history=_svg(plot_history(result)) if result.history else "",
+        trace=_trace(result), label=_label(network, int(result.target_class[0])), story=_story(summary),
+    )  # fmt: skip
+    write_atomically(folder / "overview.png", _png(plot_overview(result, network, target=target)))
+    write_atomically(folder / "manipulated.png", _pixels_png(network.pixels(result.adversarial)[0]))
+    write_atomically(folder / "report.html", page)
+
+
+def _environment() -> jinja2.Environment:
+    source = files("attacks.report").joinpath("report.html").read_text(encoding="utf-8")
+    return jinja2.Environment(
+        loader=jinja2.DictLoader({"report.html": source}), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+
+
+def _panels(network: Network, result: AttackResult, target: Tensor) -> list[dict[str, str]]:
+    original, adversarial = (network.pixels(x)[0] for x in (result.original, result.adversarial))
+    difference = adversarial - original
+    factor = magnification(difference)
+    images = (
+        ("target", network.pixels(target)[0], result.target_map), ("original", original, result.original_maps),
+        ("manipulated", adversarial, result.maps),
+    )  # fmt: skip
+    panels = [
+        {"title": title, "image": _uri(_pixels_png(image)), "map": _uri(_png(plot_map(map_[0])))} for title, image, map_ in images
+    ]
+    return [*panels, {"title": f"the change, magnified {factor:g} times", "image": _uri(_pixels_png(0.5 + factor * difference)), "map": ""}]
+
+
+def _trace(result: AttackResult) -> str:
+    return "" if result.trace is None else _svg(plot_trace(result.trace.points[0], beta=result.trace.beta))
+
+
+def _story(summary: dict[str, Any]) -> dict[str, float] | None:
+    """The numbers of the paragraph on curvature, from the last point of the trace."""
+    points = summary["curvature"]["trace"]
+    if not points:
+        return None
+    last = points[-1]
+    budget = last["chord_budget_estimate"]
+    return {
+        "change": last["normal_change"], "budget": budget, "path_budget": last["budget_estimate"],
+        "used": last["normal_change"] / budget if budget else 0.0,
+        "share": last["chord_curvature_estimate"] / budget if budget else 0.0,
+        "along": last["length_along"], "across": last["length_across"],
+    }  # fmt: skip
+
+
+def _rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Metric, before and after, as text."""
+    e, i, o = summary["explanation"], summary["image"], summary["output"]
+    rows = [(f"map: {name.upper()} to target", _text(e[f"{name}_target_before"]), _text(e[f"{name}_target"])) for name in ("pcc", "ssim", "mse")]
+    ones = {"pcc": 1.0, "ssim": 1.0, "mse": 0.0}
+    rows += [(f"map: {name.upper()} to original", _text(ones[name]), _text(e[f"{name}_original"])) for name in ones]
+    rows += [(f"image: {name.upper()} to original", _text(ones[name]), _text(i[name])) for name in ones]
+    rows += [
+        ("image: largest change of a pixel (0 to 1)", "0", _text(i["linf"])),
+        ("output: probability of the class", _text(o["probability_before"]), _text(o["probability_after"])),
+        ("output: class", "", "kept" if o["class_kept"] else "changed"),
+        ("output: norm of the change, softmax", "0", _text(o["softmax_change"])),
+        ("output: norm of the change, logits", "0", _text(o["logits_change"])),
+    ]
+    c = summary["curvature"]
+    if c["trace"]:
+        rows.append((f"largest curvature at beta = {c['beta']:g} (estimate, 1/length)", _text(c["original"]), _text(c["adversarial"])))
+        norms = (c["trace"][0]["gradient_norm"], c["trace"][-1]["gradient_norm"])
+        rows.append((f"gradient norm at beta = {c['beta']:g}", _text(norms[0]), _text(norms[1])))
+    return rows
+
+
+def _text(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _label(network: Network, target_class: int) -> str:
+    name = network.labels[target_class] if target_class < len(network.labels) else ""
+    return html.unescape(f"{name} (class {target_class})" if name else f"class {target_class}")
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _pixels_png(pixels: Tensor) -> bytes:
+    array = (pixels.detach().double().clamp(0, 1) * 255).round().to(dtype=torch.uint8).permute(1, 2, 0).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array.squeeze())).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue().encode()).decode()
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

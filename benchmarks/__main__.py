@@ -1,0 +1,14 @@
+"""All benchmarks, one after the other: ``python -m benchmarks``."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+SKIPPED = ("soundness", "ladder", "tightness")  # they measure numbers, not speed, and have commands of their own
+
+for script in sorted(Path(__file__).parent.glob("[!_]*.py")):
+    if script.stem not in SKIPPED:
+        print(f"\n== {script.stem}", flush=True)
+        status = subprocess.run([sys.executable, "-m", f"benchmarks.{script.stem}"], check=False).returncode
+        if status:
+            sys.exit(status)

@@ -1,0 +1,70 @@
+"""Cost of one attack step in units of a plain input-gradient of the same softened network.
+
+``python -m benchmarks.attack_step [--networks NAME ...] [--repeats N] [--batch N]``
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from attacks import explain, load_network, load_picture
+from attacks.explanations import normalised_map, relevance_and_logits
+from attacks.networks import Network
+
+TARGETS = {"vgg16": 3.0, "resnet18": 3.2, "efficientnet_lite0": 4.8, "alexnet": None, "densenet121": None}
+
+
+def seconds(f: Callable[[], object], repeats: int) -> float:
+    """Median of ``repeats`` runs after one to warm up."""
+    f()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        f()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def step(network: Network, x: torch.Tensor, classes: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """One loss gradient of the attack."""
+    point = x.clone().requires_grad_(True)
+    r, logits = relevance_and_logits(network, point, classes)
+    loss = 1e11 * (normalised_map(r) - target).square().mean() + 1e6 * logits.softmax(1).square().mean()
+    return torch.autograd.grad(loss, point)[0]
+
+
+def measure(name: str, repeats: int, batch: int) -> None:
+    """Print one row of the table."""
+    network = load_network(name)
+    x = network.preprocess(load_picture("chelsea").image)
+    classes, soft = network.predict(x), network.soften(30.0)
+    target = explain(network, network.preprocess(load_picture("coffee").image))
+    plain = seconds(lambda: explain(soft, x, classes), repeats)
+    alone = seconds(lambda: step(soft, x, classes, target), repeats)
+    xs, ks = x.expand(batch, -1, -1, -1), classes.expand(batch)
+    joint = seconds(lambda: step(soft, xs, ks, target), max(2, repeats // 4)) / batch
+    goal = TARGETS[name]
+    verdict = "" if goal is None else f"target {goal}: {'met' if alone / plain <= goal else 'MISSED'}"
+    print(
+        f"{name:20} gradient {plain:7.3f} s   step/gradient {alone / plain:5.2f}   batch of {batch}, time an image/alone {joint / alone:5.2f}   {verdict}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Measure the networks that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="*", default=list(TARGETS))
+    parser.add_argument("--repeats", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=8)
+    options = parser.parse_args()
+    print(f"{torch.get_num_threads()} threads, 224x224, float32, softplus beta 30")
+    for name in options.networks:
+        measure(name, options.repeats, options.batch)
+
+
+if __name__ == "__main__":
+    main()

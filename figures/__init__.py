@@ -1,0 +1,1 @@
+"""Figures of the paper's supplement, one script a figure; run from a checkout."""

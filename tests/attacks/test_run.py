@@ -1,0 +1,161 @@
+"""The command ``python -m attacks run``, its files, its page and its errors."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from attacks import load_result
+from attacks.__main__ import main
+
+RUN = ["run", "--network", "digits", "--image", "digits/5", "--target", "digits/9", "--iterations", "30", "--curvature-every", "10"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    command = [sys.executable, "-m", "attacks", *RUN, "--json", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    return out, done
+
+
+def test_json_is_one_object_and_nothing_else(finished):
+    """Oracle: the documented keys."""
+    _, done = finished
+    found = json.loads(done.stdout)
+    assert {"config", "seed", "seconds", "step_seconds", "step_cost_in_gradients", "explanation", "image", "output", "curvature", "files"} <= found.keys()
+    assert {f"{m}_{s}" for m in ("pcc", "ssim", "mse") for s in ("target", "original", "target_before")} <= found["explanation"].keys()
+    assert {"mse", "ssim", "pcc", "linf"} == found["image"].keys()
+    assert {"class_kept", "probability_before", "probability_after", "logits_change", "softmax_change"} == found["output"].keys()
+    assert {"beta", "original", "adversarial", "gradient_norm_original", "normal_change", "trace"} == found["curvature"].keys()
+    assert [point["step"] for point in found["curvature"]["trace"]] == [0, 10, 20, 30]
+    assert found["curvature"]["beta"] == 1
+    assert "attack" in done.stderr
+
+
+def test_files_are_all_there_and_the_result_reads_back(finished):
+    """Oracle: the JSON object beside the files."""
+    out, done = finished
+    assert {p.name for p in out.iterdir()} == {"result.safetensors", "report.html", "overview.png", "manipulated.png", "metrics.json"}
+    tensors, metadata = load_result(out / "result.safetensors")
+    found = json.loads(done.stdout)
+    assert metadata["metrics"]["explanation"]["pcc_target"][0] == found["explanation"]["pcc_target"]
+    assert tensors["adversarial"].shape == (1, 1, 8, 8)
+    assert tensors["history.loss"].shape == (30, 1)
+    assert Image.open(out / "overview.png").size[0] > 1000
+
+
+def test_the_same_command_gives_the_same_bytes(finished, tmp_path):
+    """Oracle: a second process; times are not in the file."""
+    out, _ = finished
+    command = [sys.executable, "-m", "attacks", *RUN, "--out", str(tmp_path)]
+    subprocess.run(command, capture_output=True, check=True, cwd=Path(__file__).parents[2])
+    assert (tmp_path / "result.safetensors").read_bytes() == (out / "result.safetensors").read_bytes()
+
+
+def test_the_page_stands_alone_and_says_the_numbers(finished):
+    """Oracle: the page's text; no address but the source of the paper is in it."""
+    page = (finished[0] / "report.html").read_text()
+    assert "http://" not in page
+    assert "https://" not in page
+    assert page.count("data:image/") >= 9
+    for words in ("PCC to target", "β" if "β" in page else "&beta;", "python -m attacks run", "UCI optical digits", "largest curvature"):
+        assert words in page
+
+
+def test_the_page_shows_in_a_browser(finished):
+    """Oracle: headless Chromium; every image has loaded, nothing is wider than a phone."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("NO BROWSER FOUND: the page was not tested; install Chromium")
+    script = (
+        "<script>addEventListener('load',()=>{const i=[...document.images];"
+        "document.title='images '+i.length+' loaded '+i.filter(x=>x.naturalWidth>0).length+' overflow '+"
+        "(document.documentElement.scrollWidth>innerWidth)})</script>"
+    )
+    page = finished[0].parent / "probe.html"
+    page.write_text((finished[0] / "report.html").read_text() + script)
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={finished[0].parent / 'profile'}", "--window-size=400,800",
+         "--disable-background-networking", "--no-first-run", "--virtual-time-budget=3000", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    title = done.stdout.split("<title>")[1].split("</title>")[0]
+    assert title == "images 9 loaded 9 overflow false"
+
+
+def bad(tmp_path: Path, name: str) -> list[str]:
+    """Arguments with one thing wrong."""
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    Image.new("L", (30, 30)).save(tmp_path / "large.png")
+    (tmp_path / "file").write_text("")
+    return {
+        "unknown network": [*RUN, "--network", "vgg17"],
+        "unknown method": [*RUN, "--method", "saliency"],
+        "unknown picture": [*RUN, "--image", "dog"],
+        "no picture": [*RUN, "--image", str(text)],
+        "wrong size": [*RUN, "--image", str(tmp_path / "large.png")],
+        "unwritable folder": [*RUN, "--out", str(tmp_path / "file" / "out")],
+        "bad beta": [*RUN, "--beta", "-1"],
+        "NaN beta": [*RUN, "--curvature-beta", "nan"],
+        "bad iterations": [*RUN, "--iterations", "0"],
+        "no row": [*RUN, "--table", "3"],
+        "unknown device": [*RUN, "--device", "abacus"],
+        "missing weights": [*RUN, "--weights", str(tmp_path / "none.pt")],
+    }[name]
+
+
+NAMES = ["unknown network", "unknown method", "unknown picture", "no picture", "wrong size", "unwritable folder", "bad beta",
+         "NaN beta", "bad iterations", "no row", "unknown device", "missing weights"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_input_is_one_clear_paragraph_with_status_two(name, tmp_path, capsys):
+    """Oracle: the contract; nothing half-written is left behind."""
+    out = tmp_path / "new" / "out"
+    arguments = bad(tmp_path, name)
+    status = main([*arguments, *([] if "--out" in arguments else ["--out", str(out)])])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert status == 2
+    assert len(lines) == 1
+    assert "expected" in lines[0]
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_unknown_option_exits_with_status_two():
+    """Oracle: the usage contract."""
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "--netwrok", "digits"])
+    assert caught.value.code == 2
+
+
+def test_ctrl_c_keeps_the_state_and_says_so(tmp_path):
+    """Oracle: an interrupt signal sent to a running attack."""
+    command = [sys.executable, "-u", "-m", "attacks", *RUN, "--iterations", "200000", "--curvature-every", "0", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    assert process.stderr is not None
+    seen = ""
+    while "/200000" not in seen or "0/200000" in seen[-200:] and "1" not in seen.split("attack")[-1][:20]:
+        seen += os.read(process.stderr.fileno(), 1024).decode()
+    process.send_signal(2)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "interrupted: this is the state after" in errors
+    _, metadata = load_result(tmp_path / "result.safetensors")
+    assert 0 < metadata["completed"] < 200000
+
+
+def test_a_damaged_result_is_named(tmp_path):
+    """Oracle: the error's text."""
+    path = tmp_path / "result.safetensors"
+    with pytest.raises(ValueError, match="does not exist"):
+        load_result(path)
+    path.write_bytes(b"\x10\0\0\0\0\0\0\0damaged")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_result(path)

@@ -1,0 +1,143 @@
+"""Certificates of explanations: sound against attacks, exact for small radii, honest when vacuous."""
+
+import math
+from dataclasses import astuple
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from curvature.bounds.bound import Bound
+from curvature.bounds.first_order_local import expand
+from curvature.certificate import angle_bound, certify_explanation, certify_network, map_change_bound
+from curvature.errors import UnsupportedModuleError
+from curvature.networks import soften
+from curvature.search import Ascent, attained_change
+from tests.curvature.bounds.tiny import in_ball, tiny_network
+from tests.strategies import normal, relu_network, seeds
+
+depths = st.sampled_from([(5,), (4, 4), (4, 4, 4)])
+betas = st.sampled_from([0.3, 1.0, 5.0, 50.0])
+radii = st.sampled_from([1e-3, 1e-2, 0.1, 0.5, 2.0])
+
+
+def _maps(G, channels):
+    a = G.abs().reshape(len(G), channels, -1).sum(1)
+    return a / a.sum(1, keepdim=True)
+
+
+@given(seed=seeds, n=st.sampled_from([2, 4, 6]), hidden=depths, beta=betas, radius=radii)
+@example(seed=5, n=4, hidden=(4, 4), beta=50.0, radius=0.01)
+def test_certificate_holds_at_every_point_that_is_tried(seed, n, hidden, beta, radius):
+    """Oracle: gradients at points of the ball and at the point that the attack finds."""
+    net, x = tiny_network(seed, n, *hidden, beta=beta), normal(seed + 3, n)
+
+    certificate = certify_network(net, x, radius, channels=2, search=False)
+
+    assert not any(isinstance(v, float) and math.isnan(v) for v in astuple(certificate))
+    assert certificate.vacuous == (certificate.change_bound >= 2)
+    if certificate.vacuous:
+        assert certificate.reason
+        return
+    attacked = attained_change(net, x, radius, search=Ascent(10, 4, seed)).point
+    G = net.curves(torch.cat([x[None], attacked[None], in_ball(seed, x, radius, 60)])).gradient()
+    normals = G / G.norm(dim=1, keepdim=True)
+    assert float((normals - normals[0]).norm(dim=1).max()) <= certificate.change_bound * (1 + 1e-12) + 1e-14
+    assert float((normals @ normals[0]).min()) >= certificate.cosine_bound - 1e-14
+    assert float(G.norm(dim=1).min()) >= certificate.gradient_norm_bound * (1 - 1e-12)
+    maps = _maps(G, 2)
+    assert float((maps - maps[0]).norm(dim=1).max()) <= certificate.map_change_bound * (1 + 1e-12) + 1e-14
+
+
+@given(seed=seeds, hidden=depths)
+@settings(max_examples=10)
+def test_change_bound_is_exact_to_first_order(seed, hidden):
+    """Oracle: closed form, the change of a free attack is r ||P H|| / ||G|| to first order."""
+    net, x = tiny_network(seed, 4, *hidden, beta=1.0), normal(seed + 3, 4)
+    G, H = net.curves(x).gradient(), net.curves(x).hessian()
+    n = G / G.norm()
+    r = 1e-6 * float(G.norm() / (1 + H.norm()))
+
+    bound = certify_network(net, x, r, search=False).change_bound
+
+    expected = r * float(torch.linalg.matrix_norm(H - torch.outer(n, n @ H), 2) / G.norm())
+    assert expected * (1 - 1e-4) - 1e-12 <= bound <= expected * (1 + 1e-3) + 1e-11
+
+
+@given(seed=seeds, n=st.sampled_from([2, 6, 12]), channels=st.sampled_from([1, 2]), size=st.floats(1e-3, 1.5))
+def test_map_bound_holds_for_any_two_unit_vectors(seed, n, channels, size):
+    """Oracle: pure linear algebra, the abs-sum maps of two random unit vectors."""
+    first = normal(seed, n)
+    second = first / first.norm() + size * normal(seed + 1, n)
+    pair = torch.stack([first / first.norm(), second / second.norm()])
+    maps = _maps(pair, channels)
+
+    bound = map_change_bound(pair[0], float((pair[1] - pair[0]).norm()), channels=channels)
+
+    assert float((maps[1] - maps[0]).norm()) <= bound * (1 + 1e-12)
+    assert bound <= math.sqrt(2)
+
+
+def test_the_sine_is_no_stand_in_for_the_displacement_bound():
+    """Oracle: closed form; with rung fields that prove nothing the angle is infinite, not small."""
+    net, x = tiny_network(0, 3, 4, beta=1.0), normal(3, 3)
+    expansion = expand(net, x)
+
+    assert angle_bound(expansion, Bound(), 1e6) == math.inf
+
+
+def test_a_module_is_certified_with_both_ends():
+    """Oracle: the certified end is above the attained one, on a flattened image."""
+    soft = soften(nn.Sequential(nn.Flatten(), relu_network(3, 8, 6, 6, 3)), beta=1.0)
+    x = normal(5, 2, 2, 2)
+
+    certificate = certify_explanation(soft, x, target_class=1, radius=0.02)
+
+    assert not certificate.vacuous
+    assert certificate.reason == ""
+    assert 0 < certificate.change_attained <= certificate.change_bound < 2
+    assert 0 < certificate.curvature_attained <= certificate.curvature_bound
+    assert certificate.gradient_norm_bound > 0
+    assert certificate.map_change_bound < math.sqrt(2)
+
+
+def test_a_large_ball_is_vacuous_and_says_why():
+    """Oracle: the definition of vacuous."""
+    soft = soften(relu_network(3, 4, 6, 3), beta=5.0)
+
+    certificate = certify_explanation(soft, normal(5, 4), target_class=0, radius=1e3, search=False)
+
+    assert certificate.vacuous
+    assert certificate.change_bound == 2
+    assert certificate.curvature_bound is None
+    assert "gradient" in certificate.reason
+
+
+@pytest.mark.parametrize("layer", [nn.ReLU(), nn.MaxPool2d(2)])
+def test_rough_layers_are_refused_by_name(layer):
+    """Oracle: the hypotheses of the theorem."""
+    module = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), layer, nn.Flatten(), nn.LazyLinear(2)).eval()
+    module(torch.zeros(1, 1, 4, 4))
+
+    with pytest.raises(UnsupportedModuleError, match="'1'"):
+        certify_explanation(module, normal(0, 1, 4, 4), target_class=0, radius=0.1)
+
+
+@pytest.mark.parametrize("radius", [-1.0, math.inf, math.nan])
+def test_bad_radii_are_rejected(radius):
+    """Oracle: the contract."""
+    soft = soften(relu_network(3, 4, 6, 3), beta=5.0)
+
+    with pytest.raises(ValueError, match="radius"):
+        certify_explanation(soft, normal(5, 4), target_class=0, radius=radius)
+
+
+@pytest.mark.parametrize("beta", [0.3, 100.0])
+def test_extreme_betas_never_give_nan(beta):
+    """Oracle: the contract; radius 0 is the exact case."""
+    net = tiny_network(2, 3, 5, 5, beta=beta)
+    for radius in (0.0, 1e-8, 1e-3, 10.0):
+        certificate = certify_network(net, normal(1, 3), radius, search=False)
+        assert not any(isinstance(v, float) and math.isnan(v) for v in astuple(certificate))
