@@ -96,10 +96,8 @@ def segment_floor(net: FeedForward, start: Array, stop: Array, level: float | No
         floor = thin(form.mignitude) / (total([square(t) for t in w]) * field.norm)
         valid = np.isfinite(floor.lo) & (field.norm.lo > 0)
         if level is not None:
-            rises = (_field(net, thin(start), 1).jet.value.hi < level) & (
-                _field(net, thin(stop), 1).jet.value.lo > level
-            )
-            valid &= rises
+            below, above = _field(net, thin(start), 1).jet.value, _field(net, thin(stop), 1).jet.value
+            valid &= (below.hi < level) & (above.lo > level)
     return np.where(valid, np.maximum(floor.lo, 0.0), 0.0)
 
 
@@ -149,7 +147,7 @@ def _matrix_bound(centre: Field, wide: Field, offset: list[Interval]) -> Array:
 def _plane_bound(centre: Field, wide: Field, offset: list[Interval]) -> Array:
     """Upper bound on |q|, q = t^T H t / ||G||^3, by its mean value form; two inputs."""
     (g0, g1), H, r = wide.G, wide.H, wide.norm
-    two, three = thin(np.array(2.0)), thin(np.array(3.0))
+    two, three = thin(np.array([2.0])), thin(np.array([3.0]))
     cube = r * square(r)
     numerator = _plane_form(wide)
     change = np.zeros(len(r.lo))
@@ -167,7 +165,7 @@ def _plane_bound(centre: Field, wide: Field, offset: list[Interval]) -> Array:
 
 def _plane_form(field: Field) -> Interval:
     (g0, g1), H = field.G, field.H
-    return H[0][0] * square(g1) - thin(np.array(2.0)) * H[0][1] * g0 * g1 + H[1][1] * square(g0)
+    return H[0][0] * square(g1) - thin(np.array([2.0])) * H[0][1] * g0 * g1 + H[1][1] * square(g0)
 
 
 def _middle(field: Field) -> tuple[Array, Array]:

@@ -132,7 +132,7 @@ def slopes(z: Interval, beta: float) -> tuple[Interval, Interval, Interval]:
     reach = 1e-12
     high = np.where((u.lo <= -_INFLECTION + reach) & (u.hi >= -_INFLECTION - reach), _STEEPEST, high)
     low = np.where((u.lo <= _INFLECTION + reach) & (u.hi >= _INFLECTION - reach), -_STEEPEST, low)
-    b = np.asarray(beta)
+    b = np.array([beta])
     return first, thin(b) * bell, square(thin(b)) * Interval(low, high)
 
 

@@ -46,9 +46,9 @@ def hessian_rung(name: str, net: FeedForward) -> float:
 
 def ascended_points(net: FeedForward, seed: int, sign: float) -> torch.Tensor:
     """Points where the signed extreme eigenvalue of the Hessian is locally largest."""
-    x = (normal(seed, 32, net.weights[0].shape[1]) * 3).requires_grad_(True)
+    x = (normal(seed, 16, net.weights[0].shape[1]) * 3).requires_grad_(True)
     optimiser = torch.optim.Adam([x], lr=0.05 / min(net.beta, 5))
-    for _ in range(40):
+    for _ in range(20):
         optimiser.zero_grad()
         (-(sign * torch.linalg.eigvalsh(sign * net.curves(x).hessian())[..., -1]) * sign).sum().backward()
         optimiser.step()
@@ -155,7 +155,7 @@ def test_anchored_bounds_the_gradient_change(seed, n, depth, beta):
     G = net.curves(x).gradient()
     y = (x + normal(seed + 4, 64, n) * torch.logspace(-3, 1, 64, dtype=torch.float64)[:, None]).requires_grad_(True)
     optimiser = torch.optim.Adam([y], lr=0.03)
-    for _ in range(40):
+    for _ in range(20):
         optimiser.zero_grad()
         ratio = (net.curves(y).gradient() - G).norm(dim=1) / (y - x).norm(dim=1)
         assert (ratio <= K * (1 + 1e-9)).all()
@@ -185,7 +185,7 @@ def test_anchored_bound_scales_with_the_sensitivity(copies):
     assert exact * (1 - 1e-12) <= K <= exact * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_weights_break_the_anchored_bound(seed):
     """Oracle: gradient ascent over all weights, the head included, of attained / bound."""
     shapes = [(4, 2), (4, 4)]
