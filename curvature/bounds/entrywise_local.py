@@ -137,7 +137,9 @@ def _ranges(net: FeedForward, x: Tensor, radius: float) -> Ranges:
     """Forward sweep: Jacobians, slopes and bends on the ball, rounding included in the radii."""
     errors, z = preactivation_errors(net, x), net.preactivations(x)
     A, A_rad = net.weights[0], torch.zeros_like(net.weights[0])
-    jacobians, slopes, bends = [], [], []
+    jacobians: list[tuple[Tensor, Tensor]] = []
+    slopes: list[tuple[Tensor, Tensor]] = []
+    bends: list[tuple[Tensor, Tensor]] = []
     for k, W in enumerate(net.weights):
         if k:
             (s, s_rad), g = slopes[-1], gamma(W.shape[1] + 64)

@@ -62,7 +62,7 @@ class GradientRemainder:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalExpansion:
-    """The network's derivatives to third order at one point; serves any number of radii.
+    r"""The network's derivatives to third order at one point; serves any number of radii.
 
     Attributes:
         net: The network as given.
@@ -71,8 +71,8 @@ class LocalExpansion:
         model: The Taylor model at radius 0.
         G, H, T: Gradient, Hessian, third derivative in the (restricted) coordinates.
         gradient_error: Bound on the rounding error of G.
-        T_norm, T_tangent, T_down: Norm of the unfolding of T, of its tangent rows, and the
-            largest eigenvalue of :math:`-T[n]`.
+        T_norm, T_tangent, T_down: Bounds of :math:`\|T[u]u\|` and :math:`\|PT[u]u\|` for |u| = 1, and
+            the largest eigenvalue of :math:`-T[n]`.
         relative: Relative rounding error of derivatives.
         seconds: Time that the set-up took.
     """
@@ -91,20 +91,29 @@ class LocalExpansion:
     relative: float
     seconds: float
 
-    def gradient_remainder(self, radius: float) -> GradientRemainder:
+    def gradient_remainder(self, radius: float, *, shells: int = 1) -> GradientRemainder:
         r"""Bounds of :math:`G_2` on the ball.
 
-        :math:`G_2 = \tfrac12 T[u]u + \int_0^1 R(tu)u\,dt`; the Taylor model's remainder obeys
-        :math:`\|R(tu)\| \le t^2\rho`, which gives the factor 1/3.
+        :math:`G_2 = \tfrac12 T[u]u + \int_0^1 R(tu)u\,dt`; the Taylor model's remainder on the
+        ball of radius s obeys :math:`\|R(tu)\| \le t^2\rho(s)` for |u| = s, so that the shell
+        between s' and s adds at most :math:`\rho(s)(s^3 - s'^3)/(3s^2)` to the integral.
 
         Raises:
             NoCertificateError: If the remainder overflows.
         """
+        inner = 0.0
+        for i in range(1, shells):
+            s, before = radius * i / shells, radius * (i - 1) / shells
+            if s > 0:
+                R = remainder(self.centre.weights, taylor_model(self.centre, s, self.model), s)
+                largest = max(largest_eigenvalue_bound(R.upper), largest_eigenvalue_bound(R.lower))
+                inner += up(largest * (s**3 - before**3) / (3 * s**2))
         layers = taylor_model(self.centre, radius, self.model)
         R = remainder(self.centre.weights, layers, radius)
         above, below = largest_eigenvalue_bound(R.upper), largest_eigenvalue_bound(R.lower)
         slack = self.slack(layers, radius)
-        rest = radius * max(above, below) / 3
+        outer = (1 - ((shells - 1) / shells) ** 3) / 3
+        rest = up(inner + radius * max(above, below) * outer)
         error = self.gradient_error + 2 * radius * slack
         if not math.isfinite(rest + error):
             raise NoCertificateError(f"the remainder of the gradient overflows at radius {radius}")
@@ -112,9 +121,7 @@ class LocalExpansion:
         return GradientRemainder(
             whole=up(half * self.T_norm + rest + error),
             tangent=up(half * self.T_tangent + rest + error),
-            normal=up(
-                half * max(self.T_down, 0.0) + radius * (above + below) / 6 + radius * abs(above - below) / 6 + error
-            ),
+            normal=up(half * max(self.T_down, 0.0) + rest + error),
             hessian=up(spectral_norm_bound(self.H) + radius * self.T_norm + max(above, below) + slack),
         )
 
@@ -209,13 +216,14 @@ def expand(net: FeedForward, x: Float[Tensor, " n"]) -> LocalExpansion:
     if not (torch.isfinite(H).all() and torch.isfinite(T).all()):
         raise NoCertificateError("the Hessian or the third derivative at x overflows")
     unfolded = T.flatten(1) @ T.flatten(1).T
+    weighted = _weighted_norm(T, unfolded)
     tangent = unfolded - torch.outer(n, n @ unfolded) - torch.outer(unfolded @ n, n)
     tangent = tangent + (n @ unfolded @ n) * torch.outer(n, n)
     Tn = -(n @ T.flatten(1)).reshape(len(n), -1)
     return LocalExpansion(
         net=net, x=x, centre=centre, model=model, G=G, H=H, T=T, gradient_error=error, relative=relative,
-        T_norm=_root(unfolded), T_tangent=_root(tangent), T_down=largest_eigenvalue_bound((Tn + Tn.T) / 2),
-        seconds=time.perf_counter() - start,
+        T_norm=min(_root(unfolded), weighted), T_tangent=min(_root(tangent), weighted),
+        T_down=largest_eigenvalue_bound((Tn + Tn.T) / 2), seconds=time.perf_counter() - start,
     )  # fmt: skip
 
 
@@ -240,6 +248,24 @@ def first_order_local(net: FeedForward, x: Float[Tensor, " n"], radius: float) -
 
 def _least(value: float, other: float | None) -> float:
     return value if other is None else min(value, other)
+
+
+def _weighted_norm(T: Tensor, unfolded: Tensor) -> float:
+    r"""Bound of :math:`\|T[u]\|_2` for |u| = 1: half the largest eigenvalue of :math:`Y + \sum T_kY^{-1}T_k`.
+
+    Y is the root of :math:`\sum T_k^2`, diagonal in its eigenbasis; any Y > 0 is sound.
+    """
+    n = len(T)
+    values, V = torch.linalg.eigh((unfolded + unfolded.T) / 2)
+    y = values.clamp_min(0).sqrt() + 1e-3 * float(values[-1].clamp_min(0).sqrt()) + 1e-200
+    rows = T.reshape(-1, n) @ V
+    # sum_k T_k V Y^-1 V^T T_k: entry (i, j) sums over k and m.
+    shaped = rows.reshape(n, n, n).transpose(0, 1).reshape(n, n * n)
+    weighted = (shaped / y.repeat(n)) @ shaped.T
+    Y = (V * y) @ V.T
+    total = (Y + Y.T + weighted + weighted.T) / 2
+    margin = 1e-9  # V is orthogonal, and the products exact, to far better than this
+    return up(largest_eigenvalue_bound(total) / 2 * (1 + margin))
 
 
 def _root(unfolded: Tensor) -> float:

@@ -145,7 +145,7 @@ def relative_error(net: FeedForward, x: Float[Tensor, " n"]) -> float:
     drift = net.beta * max(float(error.max()) for error in preactivation_errors(net, x))
     if not drift < 1e-3:
         raise NoCertificateError(
-            f"float64 cannot place the pre-activations: beta times their error is {drift:.1e}, need < 1e-3; use a smaller beta"
+            f"float64 cannot place the pre-activations: beta times their error is {drift:.1e}, need < 1e-3; lower beta"
         )
     return gamma(q) + 4 * (len(net.biases) + 2) * drift + 64 * RELATIVE
 

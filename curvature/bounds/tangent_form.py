@@ -177,6 +177,9 @@ def _accepted(reduced: _Reduced, start: float) -> float:
         tau = following
     for inflation in (1e-9, 1e-6, 1e-3, 1e-1):
         trial = up(tau * (1 + inflation))
-        if cholesky_accepts(reduced.matrix(trial), reduced.slack):
+        M = reduced.matrix(trial)
+        # The tau that Y was chosen for may be smaller: charge the rounding of the tau^2 term at this one.
+        grown = 8 * gamma(len(M) ** 2 + 64) * trial**2 * float(reduced.square.trace())
+        if cholesky_accepts(M, reduced.slack + grown):
             return trial
     return math.inf

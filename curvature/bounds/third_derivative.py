@@ -173,7 +173,8 @@ def _next_layer(W: Tensor, before: Layer, radius: float, known: Layer | None) ->
         if before.Q is not None:
             bends = bends + c[:, :, None] * before.Q
         n = A.shape[1]
-        Q = (W @ bends.flatten(1)).reshape(-1, n, n)
+        Q: Tensor | None = (W @ bends.flatten(1)).reshape(-1, n, n)
+        assert Q is not None
         Q_norm = symmetric_norm_bounds((Q + Q.mT) / 2)
     else:
         A, Q, Q_norm = known.A, known.Q, known.Q_norm

@@ -106,7 +106,10 @@ def test_gradient_remainder_holds_at_every_point(seed, n, hidden, beta, radius):
         assert float((expansion.G - G).norm()) == 0
     tolerance = 1e-13 * float(G.norm() + radius * H.norm())
     assert float(torch.linalg.vector_norm(G2, dim=1).max()) <= bound.whole + tolerance
-    assert float(torch.linalg.vector_norm(G2 - normal_part[:, None] * G / G.norm(), dim=1).max()) <= bound.tangent + tolerance
+    assert (
+        float(torch.linalg.vector_norm(G2 - normal_part[:, None] * G / G.norm(), dim=1).max())
+        <= bound.tangent + tolerance
+    )
     assert float((-normal_part).max()) <= bound.normal + tolerance
     assert float(torch.linalg.matrix_norm(net.curves(points).hessian(), 2).max()) <= bound.hessian * (1 + 1e-12)
 

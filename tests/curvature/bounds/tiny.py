@@ -1,5 +1,7 @@
 """Tiny networks as matrices, and points in balls, for the tests of the local bounds."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ def tiny_network(seed: int, *widths: int, beta: float, kink: Tensor | None = Non
     With ``kink`` every neuron of the first layer has its kink at that point.
     """
     weights, biases = [], []
-    for i, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (before, after) in enumerate(pairwise(widths)):
         weights.append(normal(seed + 31 * i, after, before))
         biases.append(normal(seed + 31 * i + 7, after) / 2)
     if kink is not None:
