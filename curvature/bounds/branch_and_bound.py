@@ -34,7 +34,7 @@ from curvature.feedforward import FeedForward
 
 _CHUNK = 4_096  # boxes evaluated at once
 _PROBES = 64  # points tried for the lower end in each round
-_SMALLEST = 1e-7  # of the region's width: where the gradient still may vanish, it is said to
+_SMALLEST = 1e-5  # of the region's width: where the gradient still may vanish, it is said to
 MAX_INPUTS = 4
 _RUNG_BOXES = {2: 20_000, 3: 6_000, 4: 3_000}  # a few seconds each
 
