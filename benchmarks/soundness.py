@@ -168,7 +168,7 @@ def _report(tally: Tally, tiny: int, large: int, seconds: float) -> None:
     for name, gaps in tally.gaps.items():
         print(
             f"oracle {name:16} gap median {np.median(gaps):.3f}, largest {max(gaps):.3f}, undecided "
-            "{tally.undecided[name]}"
+            f"{tally.undecided[name]}"
         )
     for reason, count in tally.reasons.most_common(12):
         print(f"refused {count:4}: {reason}")
@@ -176,7 +176,7 @@ def _report(tally: Tally, tiny: int, large: int, seconds: float) -> None:
         print(f"VIOLATION {line}" if line in tally.violations else f"FAILED {line}")
     print(
         f"checked {sum(tally.checked.values())}, refused {sum(tally.refused.values())}, violations "
-        "{len(tally.violations)}, failures {len(tally.failures)}"
+        f"{len(tally.violations)}, failures {len(tally.failures)}"
     )
 
 

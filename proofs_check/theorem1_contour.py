@@ -120,7 +120,8 @@ def _frame(balls: BallNetwork, p: arb_mat, at_p: Jet) -> _Frame:
 
 def _on_level(frame: _Frame, u: arb) -> arb_mat:
     """Enclose the point of S over u by bisection; f increases along n within the region."""
-    low, high = -arb(REACH) * arb("0.7"), arb(REACH) * arb("0.7")
+    # Not symmetric: a middle that is exactly on S would end the bisection with a wide bracket.
+    low, high = -arb(REACH) * arb("0.7"), arb(REACH) * arb("0.75")
     if not (frame.side(u, low) < 0 and frame.side(u, high) > 0):
         raise ArithmeticError("the level set does not cross the normal line inside the region")
     for _ in range(30):
@@ -166,7 +167,7 @@ def whole_chain(_: int, *, factor: str = "1") -> Evidence:
         witness=f"sin theta <= {float(c.sine.upper()):.3f} < 0.707, min ||grad f|| in {show(c.least_gradient, 4)}, "
         f"sup |kappa| in {show(c.curvature, 4)}, "
         f"d_g(p, p0) in {show(c.distance, 5)}: ||n - n0|| in {show(c.change, 5)} <= |lambda_max| d_g in "
-        "{show(middle, 4)} <= beta C d_g in {show(right, 3)}",
+        f"{show(middle, 4)} <= beta C d_g in {show(right, 3)}",
     )
 
 
