@@ -9,7 +9,14 @@ import tyro
 from attacks.commands.run import Run
 from curvature import DegenerateLevelSetError, NoCertificateError, NotConvergedError, UnsupportedModuleError
 
-_BAD_INPUT = (ValueError, OSError, UnsupportedModuleError, DegenerateLevelSetError, NoCertificateError, NotConvergedError)
+_BAD_INPUT = (
+    ValueError,
+    OSError,
+    UnsupportedModuleError,
+    DegenerateLevelSetError,
+    NoCertificateError,
+    NotConvergedError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -70,7 +70,7 @@ _PRESETS = {
     ("digits", "gradient"): AttackConfig(
         network="digits", method="gradient", iterations=1500, lr=1e-3, explanation_weight=1e7,
         output_weight=1e6, output="softmax", beta_start=10.0, beta_end=100.0,
-        reason="maps of 64 pixels are 784 times larger per pixel than those of 224x224, so a smaller factor gives the same pull",
+        reason="maps of 64 pixels are 784 times larger per pixel than those of 224x224: a smaller factor pulls alike",
     ),
 }  # fmt: skip
 

@@ -10,13 +10,13 @@ estimate: the curvature is sampled every ``every`` steps and by Lanczos, from in
 import math
 from dataclasses import asdict, dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 import curvature
 from attacks.networks import Network
 from curvature.derivatives import Order
+from curvature.networks import ScalarField
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,8 @@ class CurvatureTrace:
         soft = network.soften(self.beta).module
         order = curvature.hvp_order(soft)
         self._images = [
-            _ImageTrace(soft, int(k), order, self.rtol, self.max_hvps, sample) for k, sample in zip(target_class, x, strict=True)
+            _ImageTrace(curvature.logit(soft, int(k)), sample, order=order, rtol=self.rtol, max_hvps=self.max_hvps)
+            for k, sample in zip(target_class, x, strict=True)
         ]
         self.points = [[image.sample(0, sample)] for image, sample in zip(self._images, x, strict=True)]
 
@@ -100,8 +101,8 @@ class CurvatureTrace:
 class _ImageTrace:
     """The running integrals for one image."""
 
-    def __init__(self, soft: torch.nn.Module, target_class: int, order: Order, rtol: float, max_hvps: int, x: Tensor) -> None:  # noqa: PLR0913
-        self.f, self.order, self.rtol, self.max_hvps = curvature.logit(soft, target_class), order, rtol, max_hvps
+    def __init__(self, f: ScalarField, x: Tensor, *, order: Order, rtol: float, max_hvps: int) -> None:
+        self.f, self.order, self.rtol, self.max_hvps = f, order, rtol, max_hvps
         self.previous = self.sampled = x.detach().clone()
         self.normal = self.first_normal = curvature.unit_normal(self.f, x.detach())
         self.direction: Tensor | None = None
@@ -128,12 +129,21 @@ class _ImageTrace:
         self._integrate((abs(float(found.curvatures[0])), cross), chord)
         self.sampled, self.normal = x, normal
         return TracePoint(
-            step=step, curvature_estimate=float(found.curvatures[0]), residual=float(found.residuals[0]), cross_estimate=cross,
-            hvps=found.hvps + 1, gradient_norm=found.gradient_norm, step_along=self.step_along, step_across=self.step_across,
-            length_along=self.along, length_across=self.across, normal_change=float((normal - self.first_normal).norm()),
-            budget_estimate=self.budget, chord_budget_estimate=self.chord_along + self.chord_across,
+            step=step,
+            curvature_estimate=float(found.curvatures[0]),
+            residual=float(found.residuals[0]),
+            cross_estimate=cross,
+            hvps=found.hvps + 1,
+            gradient_norm=found.gradient_norm,
+            step_along=self.step_along,
+            step_across=self.step_across,
+            length_along=self.along,
+            length_across=self.across,
+            normal_change=float((normal - self.first_normal).norm()),
+            budget_estimate=self.budget,
+            chord_budget_estimate=self.chord_along + self.chord_across,
             chord_curvature_estimate=self.chord_along,
-        )  # fmt: skip
+        )
 
     def _split(self, d: Tensor) -> tuple[float, float]:
         """Lengths along and across the level set, by the normal of the last sample."""

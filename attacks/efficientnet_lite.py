@@ -38,7 +38,11 @@ class InvertedResidual(nn.Module):
         layers: list[nn.Module] = []
         if stage.expand > 1:
             layers += [nn.Conv2d(channels, wide, 1), nn.ReLU6()]
-        layers += [*_same_conv(wide, wide, (stage.kernel, stride), groups=wide), nn.ReLU6(), nn.Conv2d(wide, stage.channels, 1)]
+        layers += [
+            *_same_conv(wide, wide, (stage.kernel, stride), groups=wide),
+            nn.ReLU6(),
+            nn.Conv2d(wide, stage.channels, 1),
+        ]
         self.body = nn.Sequential(*layers)
         self.skip = stride == 1 and channels == stage.channels
 
@@ -67,7 +71,13 @@ def efficientnet_lite0(*, width: float = 1.0, classes: int = _CLASSES) -> nn.Seq
             layers.append(InvertedResidual(channels, block, stride=stage.stride if repeat == 0 else 1))
             channels = block.channels
     head = scaled(_HEAD)
-    layers += [nn.Conv2d(channels, head, 1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(head, classes)]
+    layers += [
+        nn.Conv2d(channels, head, 1),
+        nn.ReLU6(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(head, classes),
+    ]
     return nn.Sequential(*layers)
 
 
@@ -91,7 +101,9 @@ def load_published_weights(network: nn.Module, state: Mapping[str, Tensor]) -> N
     folded = list(_folded(state))
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     if [w.shape for w, _ in folded] != [layer.weight.shape for layer in layers]:
-        raise ValueError(f"expected weights for {len(layers)} layers of EfficientNet-Lite0, got {len(folded)} or other shapes")
+        raise ValueError(
+            f"expected weights for {len(layers)} layers of EfficientNet-Lite0, got {len(folded)} or other shapes"
+        )
     with torch.no_grad():
         for layer, (weight, bias) in zip(layers, folded, strict=True):
             assert layer.bias is not None

@@ -69,7 +69,9 @@ def _numbered(name: str, index: int) -> Image.Image:
 
 def _read(path: Path) -> Image.Image:
     if not path.is_file():
-        raise ValueError(f"expected a picture file or one of {', '.join(picture_names())}, got '{path}', which is neither")
+        raise ValueError(
+            f"expected a picture file or one of {', '.join(picture_names())}, got '{path}', which is neither"
+        )
     try:
         image = Image.open(path)
         image.load()

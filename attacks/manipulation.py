@@ -84,7 +84,9 @@ def reference_network(network: Network | nn.Module, config: AttackConfig) -> Net
     return network.soften(REFERENCE_BETA if config.grows else config.beta_start)
 
 
-def target_map(network: Network | nn.Module, image: Float[Tensor, "b c h w"], *, config: AttackConfig) -> Float[Tensor, "b h w"]:
+def target_map(
+    network: Network | nn.Module, image: Float[Tensor, "b c h w"], *, config: AttackConfig
+) -> Float[Tensor, "b h w"]:
     """The map of a target image, of its own predicted class, by the network that the loss refers to."""
     classes = Network.of(network).predict(image)
     return explain(reference_network(network, config), image, classes, method=config.method).detach()
@@ -135,7 +137,17 @@ def manipulate(  # noqa: PLR0913
         trace.start(network, x, classes)
     adversarial, completed = _optimise(problem, x, trace, steps)
     history = {name: torch.stack(rows) for name, rows in problem.history.items()}
-    return evaluate(network, x, adversarial, config=config, target=target, target_class=classes, trace=trace, history=history, completed=completed)  # fmt: skip
+    return evaluate(
+        network,
+        x,
+        adversarial,
+        config=config,
+        target=target,
+        target_class=classes,
+        trace=trace,
+        history=history,
+        completed=completed,
+    )
 
 
 def evaluate(  # noqa: PLR0913
@@ -159,15 +171,29 @@ def evaluate(  # noqa: PLR0913
         "output": output_metrics(logits, original_logits),
     }
     return AttackResult(
-        original=x, adversarial=adversarial, target_map=target, maps=maps, original_maps=original_maps, target_class=target_class,
-        metrics=metrics, history=history or {}, trace=trace, config=config, completed=completed,
-    )  # fmt: skip
+        original=x,
+        adversarial=adversarial,
+        target_map=target,
+        maps=maps,
+        original_maps=original_maps,
+        target_class=target_class,
+        metrics=metrics,
+        history=history or {},
+        trace=trace,
+        config=config,
+        completed=completed,
+    )
 
 
 def _maps(network: Network, x: Tensor, classes: Tensor, method: str) -> tuple[Tensor, Tensor]:
     """Maps and logits one sample at a time, so that neither depends on the batch."""
-    parts = [relevance_and_logits(network, sample[None], k[None], method=method) for sample, k in zip(x.detach(), classes, strict=True)]
-    return normalised_map(torch.cat([r for r, _ in parts])).detach(), torch.cat([logits for _, logits in parts]).detach()
+    parts = [
+        relevance_and_logits(network, sample[None], k[None], method=method)
+        for sample, k in zip(x.detach(), classes, strict=True)
+    ]
+    return normalised_map(torch.cat([r for r, _ in parts])).detach(), torch.cat(
+        [logits for _, logits in parts]
+    ).detach()
 
 
 def _checked_target(target: Tensor, x: Tensor) -> Tensor:
@@ -175,8 +201,10 @@ def _checked_target(target: Tensor, x: Tensor) -> Tensor:
     if target.ndim != 3 or target.shape[1:] != expected[1:] or len(target) not in (1, len(x)):
         raise ValueError(f"expected target maps {list(expected)}, got {list(target.shape)}")
     total = target.sum((1, 2))
-    if not bool((torch.isfinite(target).all() & (target >= 0).all() & ((total - 1).abs() < 1e-3).all())):
-        raise ValueError(f"expected finite target maps >= 0 that sum to 1, got sums {total.tolist()}; divide a map by its sum")
+    if not bool(torch.isfinite(target).all() & (target >= 0).all() & ((total - 1).abs() < 1e-3).all()):
+        raise ValueError(
+            f"expected finite target maps >= 0 that sum to 1, got sums {total.tolist()}; divide a map by its sum"
+        )
     return target.to(x).expand(expected)
 
 
@@ -220,7 +248,9 @@ def _batch_gradient(problem: _Problem, x: Tensor, *, first: bool) -> tuple[Tenso
     for start in range(0, len(x), problem.chunk):
         part = slice(start, start + problem.chunk)
         point = x[part].detach().clone().requires_grad_(True)
-        r, logits = relevance_and_logits(problem.network, point, problem.target_class[part], method=problem.config.method)
+        r, logits = relevance_and_logits(
+            problem.network, point, problem.target_class[part], method=problem.config.method
+        )
         map_mse = (normalised_map(r) - problem.target_map[part]).square().flatten(1).mean(1)
         output_mse = (_output(logits, problem.config) - problem.output[part]).square().mean(1)
         if first:
@@ -229,7 +259,9 @@ def _batch_gradient(problem: _Problem, x: Tensor, *, first: bool) -> tuple[Tenso
         grads.append(torch.autograd.grad(losses.sum(), point)[0])
         rows.append({"loss": losses.detach(), "map_mse": map_mse.detach(), "output_mse": output_mse.detach()})
     if not torch.isfinite(grads[-1]).all():
-        raise ValueError("the attack's gradient is not finite; is beta too large for this dtype, or the loss weight too large?")
+        raise ValueError(
+            "the attack's gradient is not finite; is beta too large for this dtype, or the loss weight too large?"
+        )
     return torch.cat(grads), {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -242,6 +274,7 @@ def _require_second_order(map_mse: Tensor, point: Tensor, method: str) -> None:
     idle = [i for i, (row, error) in enumerate(zip(flat, map_mse.tolist(), strict=True)) if error > 0 and not row.any()]
     if idle:
         raise ValueError(
-            f"expected an explanation whose map changes with the input, but the second-order gradient of {method} is zero "
-            f"everywhere in sample(s) {idle}: a piecewise linear network has constant gradients; attack a softened one (beta)"
+            f"expected an explanation whose map changes with the input, but the second-order gradient of {method} "
+            f"is zero everywhere in sample(s) {idle}: a piecewise linear network has constant gradients; "
+            "attack a softened one (set beta)"
         )

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def mse(a: Float[Tensor, "b *shape"], b: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:
+def mse(a: Float[Tensor, "b ..."], b: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
     """Mean squared difference over all numbers of a sample."""
     return (a - b).double().square().flatten(1).mean(1)
 
 
-def pcc(a: Float[Tensor, "b *shape"], b: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:
+def pcc(a: Float[Tensor, "b ..."], b: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
     """Pearson's correlation of the flattened arrays; NaN for a constant array."""
     u, v = (t.double().flatten(1) - t.double().flatten(1).mean(1, keepdim=True) for t in (a, b))
     return (u * v).sum(1) / (u.norm(dim=1) * v.norm(dim=1))
@@ -34,7 +34,7 @@ def ssim_images(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Flo
     return _ssim(a, b, joint_range=False)
 
 
-def linf(a: Float[Tensor, "b *shape"], b: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:
+def linf(a: Float[Tensor, "b ..."], b: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
     """Largest absolute difference."""
     return (a - b).double().abs().flatten(1).amax(1)
 
@@ -51,7 +51,7 @@ def topk_intersection(a: Float[Tensor, "b h w"], b: Float[Tensor, "b h w"], *, k
     return (masks[0] * masks[1]).sum(1).double() / k
 
 
-def spearman(a: Float[Tensor, "b *shape"], b: Float[Tensor, "b *shape"]) -> Float[Tensor, " b"]:
+def spearman(a: Float[Tensor, "b ..."], b: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
     """Spearman's rank correlation of the flattened arrays."""
     from scipy.stats import spearmanr
 
@@ -96,9 +96,11 @@ def explanation_metrics(maps: Tensor, target: Tensor, original: Tensor) -> dict[
 def image_metrics(pixels: Tensor, original: Tensor) -> dict[str, Tensor]:
     """Similarity of two batches of images, pixels in [0, 1]."""
     return {
-        "mse": mse(pixels, original), "ssim": ssim_images(pixels, original),
-        "pcc": pcc(pixels, original), "linf": linf(pixels, original),
-    }  # fmt: skip
+        "mse": mse(pixels, original),
+        "ssim": ssim_images(pixels, original),
+        "pcc": pcc(pixels, original),
+        "linf": linf(pixels, original),
+    }
 
 
 def output_metrics(logits: Tensor, original: Tensor) -> dict[str, Tensor]:

@@ -111,12 +111,18 @@ class Network:
             ValueError: With what was expected and what came.
         """
         if x.ndim != 4 or not x.is_floating_point():
-            raise ValueError(f"expected a floating-point batch [B, C, H, W], got {x.dtype} of shape {tuple(x.shape)}; use x[None] for one image")
+            raise ValueError(
+                f"expected a floating-point batch [B, C, H, W], got {x.dtype} of shape {tuple(x.shape)}; "
+                "use x[None] for one image"
+            )
         if not torch.isfinite(x).all():
             bad = int((~torch.isfinite(x)).sum())
             raise ValueError(f"expected finite inputs, got {bad} NaN or infinite numbers of {x.numel()}")
         if self.shape is not None and tuple(x.shape[1:]) != self.shape:
-            raise ValueError(f"expected inputs of shape {self.shape} (channels, height, width) for {self.name}, got {tuple(x.shape[1:])}")
+            raise ValueError(
+                f"expected inputs of shape {self.shape} (channels, height, width) for {self.name}, "
+                f"got {tuple(x.shape[1:])}"
+            )
         if len(self.mean) > 1 and x.shape[1] != len(self.mean):
             raise ValueError(f"expected {len(self.mean)} channels for {self.name}, got {x.shape[1]}")
 
@@ -181,7 +187,7 @@ def _torchvision(name: str) -> Callable[[str | None, int], Network]:
         url = models.get_model_weights(name).DEFAULT.url
         cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
         path = Path(weights) if weights not in (None, "random", "pretrained") else cached
-        if weights == "random" or weights is None and not cached.is_file():
+        if weights == "random" or (weights is None and not cached.is_file()):
             module, source = _seeded(build, seed), f"random, seed {seed}"
         else:
             if path == cached and not cached.is_file():
@@ -197,7 +203,9 @@ def _load_state(module: nn.Module, state: dict[str, Tensor], path: Path) -> None
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"the weights in '{path.name}' do not fit {type(module).__name__}: {str(error)[:300]}") from error
+        raise ValueError(
+            f"the weights in '{path.name}' do not fit {type(module).__name__}: {str(error)[:300]}"
+        ) from error
 
 
 def _download(url: str, path: Path) -> None:
@@ -222,7 +230,12 @@ def _digits(weights: str | None, seed: int) -> Network:
     if weights in (None, "pretrained"):
         return Network(module=digits_network(), name="digits", weights="trained, digits.safetensors", shape=(1, 8, 8))
     if weights == "random":
-        return Network(module=_seeded(digits_architecture, seed).eval(), name="digits", weights=f"random, seed {seed}", shape=(1, 8, 8))
+        return Network(
+            module=_seeded(digits_architecture, seed).eval(),
+            name="digits",
+            weights=f"random, seed {seed}",
+            shape=(1, 8, 8),
+        )
     module, path = digits_architecture(), Path(str(weights))
     _load_state(module, _read_state(path), path)
     return Network(module=module.eval(), name="digits", weights=path.name, shape=(1, 8, 8))

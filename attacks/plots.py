@@ -48,7 +48,9 @@ def plot_overview(
     _show(top[3], 0.5 + factor * difference, f"perturbation x {factor:g}")
     for axes, map_ in zip(bottom, (result.target_map, result.original_maps, result.maps), strict=False):
         similarity = float(pcc(map_[index][None], result.target_map[index][None]))
-        plot_map(map_[index], axes=axes, title="its map" if map_ is result.target_map else f"PCC to target {similarity:.2f}")
+        plot_map(
+            map_[index], axes=axes, title="its map" if map_ is result.target_map else f"PCC to target {similarity:.2f}"
+        )
     _curves(bottom[3], result, index)
     return figure
 
@@ -65,7 +67,9 @@ def plot_trace(points: Sequence[TracePoint], *, beta: float) -> Figure:
     right.plot(steps, [p.chord_budget_estimate for p in points], marker="s", ms=3, label="budget (estimate)")
     right.plot(steps, [p.chord_curvature_estimate for p in points], ls=":", label="of it, curvature along the set")
     right.axhline(2, color="0.5", lw=0.8, ls="--")
-    right.set(xlabel="step", ylabel=r"$\|n(x_t) - n(x_0)\|$", title="the normal's turn (a chord, at most 2)", ylim=(0, None))
+    right.set(
+        xlabel="step", ylabel=r"$\|n(x_t) - n(x_0)\|$", title="the normal's turn (a chord, at most 2)", ylim=(0, None)
+    )
     for axes in (left, right):
         axes.legend(frameon=False, fontsize=8)
     return figure
@@ -92,7 +96,9 @@ def _show(axes: Axes, image: Tensor | None, title: str) -> None:
     if image is None:
         axes.set_axis_off()
         return
-    axes.imshow(image.detach().double().clamp(0, 1).permute(1, 2, 0).cpu().numpy().squeeze(), cmap="gray", vmin=0, vmax=1)
+    axes.imshow(
+        image.detach().double().clamp(0, 1).permute(1, 2, 0).cpu().numpy().squeeze(), cmap="gray", vmin=0, vmax=1
+    )
 
 
 def _curves(axes: Axes, result: AttackResult, index: int) -> None:

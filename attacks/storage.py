@@ -28,15 +28,22 @@ def save_result(result: AttackResult, path: Path, *, extra: Mapping[str, Any] | 
         extra: More metadata that JSON can hold, as seed and names.
     """
     tensors = {
-        "original": result.original, "adversarial": result.adversarial, "target_map": result.target_map,
-        "maps": result.maps, "original_maps": result.original_maps, "target_class": result.target_class,
+        "original": result.original,
+        "adversarial": result.adversarial,
+        "target_map": result.target_map,
+        "maps": result.maps,
+        "original_maps": result.original_maps,
+        "target_class": result.target_class,
         **{f"history.{name}": value for name, value in result.history.items()},
-    }  # fmt: skip
+    }
     metadata = {
-        "config": asdict(result.config), "completed": result.completed, "metrics": plain(result.metrics),
-        "trace": result.trace.as_dicts() if result.trace else None, "versions": {"torch": torch.__version__},
+        "config": asdict(result.config),
+        "completed": result.completed,
+        "metrics": plain(result.metrics),
+        "trace": result.trace.as_dicts() if result.trace else None,
+        "versions": {"torch": torch.__version__},
         **(extra or {}),
-    }  # fmt: skip
+    }
     # Separate keys would be stored in an order that changes from process to process.
     entry = {"result": json.dumps(metadata, sort_keys=True)}
     write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, entry))
@@ -55,7 +62,9 @@ def load_result(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
             metadata = json.loads((file.metadata() or {})["result"])
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"expected a result of an attack in '{path}', but it cannot be read ({error}); delete it and run again") from error
+        raise ValueError(
+            f"expected a result of an attack in '{path}', but it cannot be read ({error}); delete it and run again"
+        ) from error
     return tensors, metadata
 
 

@@ -49,7 +49,8 @@ def measure(name: str, repeats: int, batch: int) -> None:
     goal = TARGETS[name]
     verdict = "" if goal is None else f"target {goal}: {'met' if alone / plain <= goal else 'MISSED'}"
     print(
-        f"{name:20} gradient {plain:7.3f} s   step/gradient {alone / plain:5.2f}   batch of {batch}, time an image/alone {joint / alone:5.2f}   {verdict}",
+        f"{name:20} gradient {plain:7.3f} s   step/gradient {alone / plain:5.2f}   "
+        f"batch of {batch}, time an image/alone {joint / alone:5.2f}   {verdict}",
         flush=True,
     )
 

@@ -88,18 +88,26 @@ def extreme_curvatures(  # noqa: PLR0913
     G = gradient(f, x).flatten()
     norm = torch.linalg.vector_norm(G)
     if not norm >= MIN_GRADIENT:
-        raise DegenerateLevelSetError(f"gradient norm is {norm:.2e}, need >= {MIN_GRADIENT:.0e}; is x a critical point?")
+        raise DegenerateLevelSetError(
+            f"gradient norm is {norm:.2e}, need >= {MIN_GRADIENT:.0e}; is x a critical point?"
+        )
     normal = G / norm
     multiply = product or (lambda v: hvp(f, x, v.reshape(x.shape), order=order).flatten())
 
     def operator(v: Tensor) -> Tensor:
         w = multiply(v)
         if not torch.isfinite(w).all():
-            raise ValueError("expected a finite Hessian-vector product, got NaN or infinity; is beta too large for this dtype?")
+            raise ValueError(
+                "expected a finite Hessian-vector product, got NaN or infinity; is beta too large for this dtype?"
+            )
         return -(w - normal * (normal @ w)) / norm
 
-    first = start if start is not None else torch.randn(n, generator=generator or _generator(), dtype=x.dtype).to(x.device)
-    values, vectors, residuals, hvps, converged = _lanczos(operator, normal, first.to(x.dtype), (k, which, rtol, max_hvps))
+    first = (
+        start if start is not None else torch.randn(n, generator=generator or _generator(), dtype=x.dtype).to(x.device)
+    )
+    values, vectors, residuals, hvps, converged = _lanczos(
+        operator, normal, first.to(x.dtype), (k, which, rtol, max_hvps)
+    )
     if verify:
         residuals = torch.stack([(operator(v) - c * v).norm() for v, c in zip(vectors, values, strict=True)])
         hvps += k

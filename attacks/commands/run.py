@@ -69,7 +69,9 @@ class Run:
         x, target = (network.preprocess(p.image).to(self.device) for p in pictures)
         trace = CurvatureTrace(every=self.curvature_every, beta=self.curvature_beta) if self.curvature_every else None
         aim = target_map(network, target, config=config)
-        _say(f"{network.name} ({network.weights}): {pictures[0].name} with the {config.method} map of {pictures[1].name}")
+        _say(
+            f"{network.name} ({network.weights}): {pictures[0].name} with the {config.method} map of {pictures[1].name}"
+        )
         if config.reason:
             _say(f"hyper-parameters: {config.reason}")
         with _Folder(self.out) as folder:
@@ -86,7 +88,9 @@ class Run:
     def config(self) -> AttackConfig:
         """The hyper-parameters, with what the command line overrides."""
         config = preset(self.network, self.method, table=self.table)
-        changes: dict[str, Any] = {name: value for name in ("iterations", "lr") if (value := getattr(self, name)) is not None}
+        changes: dict[str, Any] = {
+            name: value for name in ("iterations", "lr") if (value := getattr(self, name)) is not None
+        }
         if self.beta is not None:
             if len(self.beta) not in (1, 2):
                 raise ValueError(f"expected --beta with one number or two, got {len(self.beta)}")
@@ -98,31 +102,56 @@ class Run:
             device = torch.device(self.device)
             torch.zeros(1, device=device)
         except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"expected a torch device that this machine has, got {self.device!r}: {str(error).splitlines()[0]}") from error
+            raise ValueError(
+                f"expected a torch device that this machine has, got {self.device!r}: {str(error).splitlines()[0]}"
+            ) from error
         network = load_network(self.network, weights=self.weights, seed=self.seed)
         network = dataclasses.replace(network, module=network.module.to(device))
         channels = len(network.mean)
         return network, (load_picture(self.image, channels=channels), load_picture(self.target, channels=channels))
 
     def _summary(self, network: Network, result: AttackResult, seconds: list[float]) -> dict[str, Any]:
-        metrics = {group: {name: value[0].item() for name, value in entries.items()} for group, entries in result.metrics.items()}
+        metrics = {
+            group: {name: value[0].item() for name, value in entries.items()}
+            for group, entries in result.metrics.items()
+        }
         step = statistics.median(seconds) if seconds else 0.0
         cost = step / _gradient_seconds(network, result) if seconds else 0.0
         return {
-            "config": dataclasses.asdict(result.config), "seed": self.seed, "weights": network.weights,
-            "completed": result.completed, "step_seconds": round(step, 4), "step_cost_in_gradients": round(cost, 2),
-            **metrics, "curvature": _curvature_summary(result),
-        }  # fmt: skip
+            "config": dataclasses.asdict(result.config),
+            "seed": self.seed,
+            "weights": network.weights,
+            "completed": result.completed,
+            "step_seconds": round(step, 4),
+            "step_cost_in_gradients": round(cost, 2),
+            **metrics,
+            "curvature": _curvature_summary(result),
+        }
 
-    def _write(self, folder: Path, network: Network, result: AttackResult, summary: dict[str, Any], shown: tuple[Tensor, tuple[Picture, ...]]) -> None:
+    def _write(
+        self,
+        folder: Path,
+        network: Network,
+        result: AttackResult,
+        summary: dict[str, Any],
+        shown: tuple[Tensor, tuple[Picture, ...]],
+    ) -> None:
         extra = {"seed": self.seed, "image": self.image, "target": self.target, "weights": network.weights}
         save_result(result, folder / "result.safetensors", extra=extra)
-        words = [f"--{f.name.replace('_', '-')} {_word(getattr(self, f.name))}" for f in dataclasses.fields(self)
-                 if f.name not in ("json", "out") and getattr(self, f.name) != f.default]  # fmt: skip
+        words = [
+            f"--{f.name.replace('_', '-')} {_word(getattr(self, f.name))}"
+            for f in dataclasses.fields(self)
+            if f.name not in ("json", "out") and getattr(self, f.name) != f.default
+        ]
         command = " ".join(["python -m attacks run", *words])
         target, pictures = shown
         write_report(folder, network, result, summary, target=target, pictures=pictures, command=command)
-        names = {"result": "result.safetensors", "report": "report.html", "overview": "overview.png", "image": "manipulated.png"}
+        names = {
+            "result": "result.safetensors",
+            "report": "report.html",
+            "overview": "overview.png",
+            "image": "manipulated.png",
+        }
         summary["files"] = {name: str(self.out / file) for name, file in names.items()}
         write_atomically(folder / "metrics.json", json.dumps(plain(summary), indent=1))
 
@@ -133,12 +162,17 @@ class Run:
             print(json.dumps(plain(summary)))
             return
         e, i, o = summary["explanation"], summary["image"], summary["output"]
-        print(f"map:    PCC to target {e['pcc_target_before']:.3f} -> {e['pcc_target']:.3f}, SSIM {e['ssim_target_before']:.3f} -> {e['ssim_target']:.3f}")
+        pcc, ssim = (f"{e[f'{name}_target_before']:.3f} -> {e[f'{name}_target']:.3f}" for name in ("pcc", "ssim"))
+        print(f"map:    PCC to target {pcc}, SSIM {ssim}")
         print(f"image:  PCC {i['pcc']:.4f}, SSIM {i['ssim']:.4f}, largest change {i['linf']:.4f}")
-        print(f"output: class {'kept' if o['class_kept'] else 'CHANGED'}, probability {o['probability_before']:.3f} -> {o['probability_after']:.3f}")
+        kept = "kept" if o["class_kept"] else "CHANGED"
+        print(f"output: class {kept}, probability {o['probability_before']:.3f} -> {o['probability_after']:.3f}")
         c = summary["curvature"]
         if c["trace"]:
-            print(f"curvature (softplus beta = {c['beta']:g}, estimates): {c['original']:.4g} -> {c['adversarial']:.4g}; the normal turned by {c['normal_change']:.3g}")
+            print(
+                f"curvature (softplus beta = {c['beta']:g}, estimates): {c['original']:.4g} -> {c['adversarial']:.4g}"
+            )
+            print(f"normal: turned by {c['normal_change']:.3g} (a chord, at most 2)")
         print(f"page:   {summary['files']['report']}")
 
 
@@ -171,7 +205,9 @@ class _Folder:
             (self.path / ".writable").unlink()
         except OSError as error:
             self._remove()
-            raise ValueError(f"expected a folder that can be written, got '{self.path}': {error.strerror}; choose another with --out") from error
+            raise ValueError(
+                f"expected a folder that can be written, got '{self.path}': {error.strerror}; choose another with --out"
+            ) from error
         return self.path
 
     def __exit__(self, *error: object) -> None:
@@ -206,12 +242,23 @@ def _gradient_seconds(network: Network, result: AttackResult) -> float:
 
 def _curvature_summary(result: AttackResult) -> dict[str, Any]:
     if result.trace is None:
-        return {"beta": None, "original": None, "adversarial": None, "gradient_norm_original": None, "normal_change": None, "trace": []}
+        return {
+            "beta": None,
+            "original": None,
+            "adversarial": None,
+            "gradient_norm_original": None,
+            "normal_change": None,
+            "trace": [],
+        }
     points = result.trace.as_dicts()[0]
     return {
-        "beta": result.trace.beta, "original": points[0]["curvature_estimate"], "adversarial": points[-1]["curvature_estimate"],
-        "gradient_norm_original": points[0]["gradient_norm"], "normal_change": points[-1]["normal_change"], "trace": points,
-    }  # fmt: skip
+        "beta": result.trace.beta,
+        "original": points[0]["curvature_estimate"],
+        "adversarial": points[-1]["curvature_estimate"],
+        "gradient_norm_original": points[0]["gradient_norm"],
+        "normal_change": points[-1]["normal_change"],
+        "trace": points,
+    }
 
 
 def _word(value: Any) -> str:

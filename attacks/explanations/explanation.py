@@ -83,7 +83,10 @@ def normalised_map(r: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
     total = a.sum((1, 2), keepdim=True)
     if not bool(((total > 0) & torch.isfinite(total)).all()):
         bad = [i for i, t in enumerate(total.flatten().tolist()) if not 0 < t < float("inf")]
-        raise ValueError(f"expected relevance that is finite and not zero everywhere, got none in sample(s) {bad}; a zero gradient has no map")
+        raise ValueError(
+            f"expected relevance that is finite and not zero everywhere, got none in sample(s) {bad}; "
+            "a zero gradient has no map"
+        )
     return a / total
 
 

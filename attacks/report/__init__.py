@@ -43,11 +43,23 @@ def write_report(  # noqa: PLR0913
         pictures: Original and target picture, for names and credits.
         command: What makes the page again.
     """
-    page = _environment().get_template("report.html").render(
-        network=network, result=result, summary=summary, pictures=pictures, command=command, rows=_rows(summary),
-        panels=_panels(network, result, target), history=_svg(plot_history(result)) if result.history else "",
-        trace=_trace(result), label=_label(network, int(result.target_class[0])), story=_story(summary),
-    )  # fmt: skip
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            network=network,
+            result=result,
+            summary=summary,
+            pictures=pictures,
+            command=command,
+            rows=_rows(summary),
+            panels=_panels(network, result, target),
+            history=_svg(plot_history(result)) if result.history else "",
+            trace=_trace(result),
+            label=_label(network, int(result.target_class[0])),
+            story=_story(summary),
+        )
+    )
     write_atomically(folder / "overview.png", _png(plot_overview(result, network, target=target)))
     write_atomically(folder / "manipulated.png", _pixels_png(network.pixels(result.adversarial)[0]))
     write_atomically(folder / "report.html", page)
@@ -56,7 +68,10 @@ def write_report(  # noqa: PLR0913
 def _environment() -> jinja2.Environment:
     source = files("attacks.report").joinpath("report.html").read_text(encoding="utf-8")
     return jinja2.Environment(
-        loader=jinja2.DictLoader({"report.html": source}), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.DictLoader({"report.html": source}),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
 
 
@@ -65,13 +80,22 @@ def _panels(network: Network, result: AttackResult, target: Tensor) -> list[dict
     difference = adversarial - original
     factor = magnification(difference)
     images = (
-        ("target", network.pixels(target)[0], result.target_map), ("original", original, result.original_maps),
+        ("target", network.pixels(target)[0], result.target_map),
+        ("original", original, result.original_maps),
         ("manipulated", adversarial, result.maps),
-    )  # fmt: skip
+    )
     panels = [
-        {"title": title, "image": _uri(_pixels_png(image)), "map": _uri(_png(plot_map(map_[0])))} for title, image, map_ in images
+        {"title": title, "image": _uri(_pixels_png(image)), "map": _uri(_png(plot_map(map_[0])))}
+        for title, image, map_ in images
     ]
-    return [*panels, {"title": f"the change, magnified {factor:g} times", "image": _uri(_pixels_png(0.5 + factor * difference)), "map": ""}]
+    return [
+        *panels,
+        {
+            "title": f"the change, magnified {factor:g} times",
+            "image": _uri(_pixels_png(0.5 + factor * difference)),
+            "map": "",
+        },
+    ]
 
 
 def _trace(result: AttackResult) -> str:
@@ -86,17 +110,23 @@ def _story(summary: dict[str, Any]) -> dict[str, float] | None:
     last = points[-1]
     budget = last["chord_budget_estimate"]
     return {
-        "change": last["normal_change"], "budget": budget, "path_budget": last["budget_estimate"],
+        "change": last["normal_change"],
+        "budget": budget,
+        "path_budget": last["budget_estimate"],
         "used": last["normal_change"] / budget if budget else 0.0,
         "share": last["chord_curvature_estimate"] / budget if budget else 0.0,
-        "along": last["length_along"], "across": last["length_across"],
-    }  # fmt: skip
+        "along": last["length_along"],
+        "across": last["length_across"],
+    }
 
 
 def _rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Metric, before and after, as text."""
     e, i, o = summary["explanation"], summary["image"], summary["output"]
-    rows = [(f"map: {name.upper()} to target", _text(e[f"{name}_target_before"]), _text(e[f"{name}_target"])) for name in ("pcc", "ssim", "mse")]
+    rows = [
+        (f"map: {name.upper()} to target", _text(e[f"{name}_target_before"]), _text(e[f"{name}_target"]))
+        for name in ("pcc", "ssim", "mse")
+    ]
     ones = {"pcc": 1.0, "ssim": 1.0, "mse": 0.0}
     rows += [(f"map: {name.upper()} to original", _text(ones[name]), _text(e[f"{name}_original"])) for name in ones]
     rows += [(f"image: {name.upper()} to original", _text(ones[name]), _text(i[name])) for name in ones]
@@ -109,7 +139,13 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
     c = summary["curvature"]
     if c["trace"]:
-        rows.append((f"largest curvature at beta = {c['beta']:g} (estimate, 1/length)", _text(c["original"]), _text(c["adversarial"])))
+        rows.append(
+            (
+                f"largest curvature at beta = {c['beta']:g} (estimate, 1/length)",
+                _text(c["original"]),
+                _text(c["adversarial"]),
+            )
+        )
         norms = (c["trace"][0]["gradient_norm"], c["trace"][-1]["gradient_norm"])
         rows.append((f"gradient norm at beta = {c['beta']:g}", _text(norms[0]), _text(norms[1])))
     return rows

@@ -30,7 +30,9 @@ def main() -> None:
     with torch.no_grad():
         right = network(images[held_out]).argmax(1) == labels[held_out]
     accuracy = right.float().mean().item()
-    save_file(network.state_dict(), DIGITS_WEIGHTS, metadata={"seed": str(SEED), "held_out_accuracy": f"{accuracy:.4f}"})
+    save_file(
+        network.state_dict(), DIGITS_WEIGHTS, metadata={"seed": str(SEED), "held_out_accuracy": f"{accuracy:.4f}"}
+    )
     sys.stdout.write(f"held-out accuracy {accuracy:.4f}, written to {DIGITS_WEIGHTS.name}\n")
 
 
