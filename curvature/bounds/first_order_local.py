@@ -216,13 +216,12 @@ def expand(net: FeedForward, x: Float[Tensor, " n"]) -> LocalExpansion:
     if not (torch.isfinite(H).all() and torch.isfinite(T).all()):
         raise NoCertificateError("the Hessian or the third derivative at x overflows")
     unfolded = T.flatten(1) @ T.flatten(1).T
-    weighted = _weighted_norm(T, unfolded)
     tangent = unfolded - torch.outer(n, n @ unfolded) - torch.outer(unfolded @ n, n)
     tangent = tangent + (n @ unfolded @ n) * torch.outer(n, n)
     Tn = -(n @ T.flatten(1)).reshape(len(n), -1)
     return LocalExpansion(
         net=net, x=x, centre=centre, model=model, G=G, H=H, T=T, gradient_error=error, relative=relative,
-        T_norm=min(_root(unfolded), weighted), T_tangent=min(_root(tangent), weighted),
+        T_norm=_root(unfolded), T_tangent=_root(tangent),
         T_down=largest_eigenvalue_bound((Tn + Tn.T) / 2), seconds=time.perf_counter() - start,
     )  # fmt: skip
 
@@ -248,24 +247,6 @@ def first_order_local(net: FeedForward, x: Float[Tensor, " n"], radius: float) -
 
 def _least(value: float, other: float | None) -> float:
     return value if other is None else min(value, other)
-
-
-def _weighted_norm(T: Tensor, unfolded: Tensor) -> float:
-    r"""Bound of :math:`\|T[u]\|_2` for |u| = 1: half the largest eigenvalue of :math:`Y + \sum T_kY^{-1}T_k`.
-
-    Y is the root of :math:`\sum T_k^2`, diagonal in its eigenbasis; any Y > 0 is sound.
-    """
-    n = len(T)
-    values, V = torch.linalg.eigh((unfolded + unfolded.T) / 2)
-    y = values.clamp_min(0).sqrt() + 1e-3 * float(values[-1].clamp_min(0).sqrt()) + 1e-200
-    rows = T.reshape(-1, n) @ V
-    # sum_k T_k V Y^-1 V^T T_k: entry (i, j) sums over k and m.
-    shaped = rows.reshape(n, n, n).transpose(0, 1).reshape(n, n * n)
-    weighted = (shaped / y.repeat(n)) @ shaped.T
-    Y = (V * y) @ V.T
-    total = (Y + Y.T + weighted + weighted.T) / 2
-    margin = 1e-9  # V is orthogonal, and the products exact, to far better than this
-    return up(largest_eigenvalue_bound(total) / 2 * (1 + margin))
 
 
 def _root(unfolded: Tensor) -> float:

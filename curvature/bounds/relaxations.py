@@ -20,6 +20,7 @@ from curvature.bounds.rounding import RELATIVE, TINY
 
 _EXTREMA = {2: (0.0,), 3: (2 * math.atanh(math.sqrt(1 / 3)),), 4: (0.0, 2 * math.atanh(math.sqrt(2 / 3)))}
 _NODES = 24
+_LARGEST = {3: 0.0963, 4: 0.1251, 5: 0.13}  # above |s^(k)| / beta^(k-1) everywhere
 
 
 class Affine(NamedTuple):
@@ -95,14 +96,43 @@ def affine_enclosure(z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float
 
 
 def taylor_enclosure(z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float, order: int) -> Affine:
-    r"""The enclosure with the value and slope at z: error :math:`R^2/2\max|s^{(order+2)}|`.
+    r"""The enclosure with the value and slope at z: :math:`e = R^2 \max|f(z+\xi) - f(z) - f'(z)\xi|/\xi^2`.
 
     Wider than ``affine_enclosure``, but the error on a smaller :math:`|\xi| \le tR` is at
     most :math:`t^2 e`, which is what integrals over the radius need.
     """
-    error = R**2 / 2 * derivative_magnitude(z, R, beta, order + 2)
     value, slope = derivative(z, beta, order), derivative(z, beta, order + 1)
-    return Affine(value, slope, error * (1 + RELATIVE))
+    return Affine(value, slope, R**2 * _divided_remainder(z, R, beta, (order, 2)) * (1 + RELATIVE))
+
+
+def secant_change(z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float, order: int) -> Float[Tensor, " n"]:
+    r"""Bound of :math:`|f(z+\xi) - f(z)|` that shrinks with :math:`|\xi|`: R times the steepest secant from z."""
+    return R * _divided_remainder(z, R, beta, (order, 1)) * (1 + RELATIVE)
+
+
+def _divided_remainder(z: Tensor, R: Tensor, beta: float, orders: tuple[int, int]) -> Tensor:
+    r"""Bound of :math:`|f(z+\xi) - T_{k-1}(\xi)|/|\xi|^k` for :math:`0 < |\xi| \le R`, k = 1 or 2, f = s^(order).
+
+    The quotient is an average of :math:`f^{(k)}/k!`, so the largest of these bounds it; and its
+    slope is at most :math:`\max|f^{(k+1)}|/(k+1)!`, so that nodes with half a gap bound it more
+    tightly, except where :math:`\beta R` is so small that the quotient cancels.
+    """
+    order, k = orders
+    crude = derivative_magnitude(z, R, beta, order + k) / k
+    x = torch.cat([-torch.arange(1, _NODES + 1, dtype=z.dtype), torch.arange(1, _NODES + 1, dtype=z.dtype)])[:, None]
+    xi = (x / _NODES) * R.clamp_min(TINY)
+    value, values = derivative(z, beta, order), derivative(z + xi, beta, order)
+    size = values.abs() + value.abs()
+    taylor = value
+    if k == 2:
+        slope = derivative(z, beta, order + 1)
+        taylor, size = value + slope * xi, size + (slope * xi).abs()
+    quotient = ((values - taylor).abs() + RELATIVE * size + TINY) / xi.abs() ** k
+    here = derivative(z, beta, order + k).abs() / k
+    steepest = _LARGEST[order + k + 1] * beta ** (order + k) / math.factorial(k + 1)
+    step = R / (2 * _NODES) * steepest
+    fine = torch.maximum(quotient.amax(0), here) + step * (1 + RELATIVE)
+    return torch.where(R * beta > 0.02, torch.minimum(crude, fine), crude)
 
 
 def _even_range(z: Tensor, R: Tensor, beta: float) -> Tensor:

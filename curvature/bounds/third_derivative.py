@@ -24,8 +24,8 @@ from torch import Tensor
 from curvature.bounds.relaxations import (
     Affine,
     affine_enclosure,
-    derivative_magnitude,
     derivative_range,
+    secant_change,
     taylor_enclosure,
 )
 from curvature.bounds.rounding import gamma, row_norm_bounds, symmetric_norm_bounds
@@ -196,8 +196,8 @@ def _enclose(layer: Layer, z: Tensor, reach: Tensor, rho: Tensor, beta: float, e
     layer.bend_rest = layer.bend.slope.abs() * rho + layer.bend.error
     layer.bend_range = derivative_range(z, reach, beta, 2)
     if enclosure is taylor_enclosure:  # Lipschitz, not the range: it must shrink with the radius
-        layer.slope_change = derivative_magnitude(z, reach, beta, 2) * reach
-        layer.bend_change = derivative_magnitude(z, reach, beta, 3) * reach
+        layer.slope_change = secant_change(z, reach, beta, 1)
+        layer.bend_change = secant_change(z, reach, beta, 2)
     else:
         low, high = derivative_range(z, reach, beta, 1)
         layer.slope_change = torch.maximum(high - layer.slope.centre, layer.slope.centre - low)
