@@ -107,7 +107,7 @@ def _promises(case: Case, target: int, tally: Tally) -> dict[tuple[str, str], fl
                 tally.refused[f"{rung}.{name}"] += 1
             else:
                 promised[rung, name] = float(value)
-    certificate = _attempt("certify_explanation", case, target, tally)
+    certificate = _attempt("certify_explanation", case, target, tally, search=False)
     if certificate is not None:
         promised |= _certificate_promises(certificate, tally)
     return promised
@@ -133,11 +133,11 @@ def _certificate_promises(certificate: object, tally: Tally) -> dict[tuple[str, 
     return promised
 
 
-def _attempt(function: str, case: Case, target: int, tally: Tally):  # type: ignore[no-untyped-def]
+def _attempt(function: str, case: Case, target: int, tally: Tally, **options: bool):  # type: ignore[no-untyped-def]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return getattr(curvature, function)(case.module, case.x, target_class=target, radius=case.radius)
+            return getattr(curvature, function)(case.module, case.x, target_class=target, radius=case.radius, **options)
     except REFUSALS as error:
         tally.refused[function] += 1
         tally.reasons[f"{function}: {' '.join(str(error).split()[:8])}"] += 1

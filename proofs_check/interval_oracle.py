@@ -237,7 +237,7 @@ def is_positive_definite(A: arb_mat) -> bool:
             return False
         for i in range(k + 1, n):
             for j in range(i, n):
-                change = rows[k][i] ** 2 / pivot if i == j else rows[k][i] * rows[k][j] / pivot
+                change = rows[k][i] * rows[k][j] / pivot
                 rows[i][j] = rows[i][j] - change
     return True
 

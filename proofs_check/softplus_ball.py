@@ -134,7 +134,7 @@ def intersection(A: arb_mat, B: arb_mat) -> arb_mat:
 
 def norm(v: arb_mat) -> arb:
     """Euclidean norm of a column; the Frobenius norm of a matrix."""
-    squares = sum((e**2 for e in v.entries()), arb(0))
+    squares = sum((e * e for e in v.entries()), arb(0))  # e**2 is NaN for a ball whose middle is 0
     if squares > 0 or squares.is_exact():
         return squares.sqrt()
     # A ball around zero reaches below it; the root is taken of the two ends that are possible.

@@ -147,7 +147,7 @@ def _length(frame: _Frame) -> arb:
         )
         G = frame.balls.jet(box).gradient
         slope = -(frame.e.transpose() * G)[0, 0] / (frame.n.transpose() * G)[0, 0]
-        total += step * (1 + slope**2).sqrt()
+        total += step * (1 + slope * slope).sqrt()
     return total
 
 

@@ -164,8 +164,10 @@ def certified(seed: int, *, factor: float = 1.0, angle: bool = False) -> Evidenc
     by_depth = ", ".join(
         f"{d or 'digits'}: {_median(used, [a for a in finite if a.depth == d])}" for d in (1, 2, 3, 4, 0)
     )
-    text = f"{vacuous} vacuous; used of certified sup x length: largest {worst:.3f}; median by beta {by_beta}; by "
-    f"hidden layers {by_depth}"
+    text = (
+        f"{vacuous} vacuous; used of certified sup x length: largest {worst:.3f}; median by beta {by_beta}; "
+        f"by hidden layers {by_depth}"
+    )
     return _evidence(seed, len(finite) - vacuous, worst <= 1 + 1e-9, worst, text)
 
 
