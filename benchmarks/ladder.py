@@ -68,7 +68,7 @@ def attained(module: nn.Module, x: Tensor, radius: float) -> Bound:
         net = feed_forward(module, x, 3)
     except UnsupportedModuleError:
         return Bound(hessian=size, gradient_change=change)
-    kappa = attained_curvature(net, x.flatten().double(), radius, steps=30, restarts=4).value
+    kappa = attained_curvature(net, x.flatten().double(), radius).value
     return Bound(hessian=size, gradient_change=change, curvature=kappa)
 
 
