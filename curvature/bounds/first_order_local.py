@@ -166,6 +166,8 @@ class LocalExpansion:
             raise NoCertificateError(
                 f"the gradient may vanish: its normal part {norm:.3e} at x falls by up to {away:.3e} in the ball"
             )
+        if len(n) == 1:
+            return 0.0  # f is a function of one linear form: its level sets are hyperplanes
         layers = chebyshev_model(self.centre, radius)
         H, T = first_order(layers)
         R = remainder(self.centre.weights, layers, radius)
