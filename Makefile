@@ -13,6 +13,9 @@ demo: $(VENV)/.demo
 	$(BIN)/python -m attacks run --image chelsea --target coffee --curvature-every 100 --out $(OUT)/demo
 	@echo "open $(OUT)/demo/report.html in a browser"
 
+# One thread a worker: two workers on two cores must not fight for them.
+test test-fast: export OMP_NUM_THREADS = 1
+
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

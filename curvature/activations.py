@@ -119,7 +119,7 @@ class Softplus(nn.Module):
         cap: Upper end of the plateau, or None for a plain ReLU.
     """
 
-    def __init__(self, beta: float, *, cap: float | None = None) -> None:  # noqa: D107
+    def __init__(self, beta: float, *, cap: float | None = None) -> None:
         super().__init__()
         if not 0 < beta < float("inf"):
             raise ValueError(f"expected a finite beta > 0, got {beta}; the ReLU itself needs no softplus")

@@ -48,7 +48,8 @@ def test_second_order_gradient_matches_central_differences_of_second_order(make,
     x = images.clone().requires_grad_(True)
     slope = (torch.autograd.grad(loss(x), x)[0] * direction).sum()
     errors = [
-        float(((loss(images + e * direction) - loss(images - e * direction)) / (2 * e) - slope).abs()) for e in (2e-2, 1e-2)
+        float(((loss(images + e * direction) - loss(images - e * direction)) / (2 * e) - slope).abs())
+        for e in (2e-2, 1e-2)
     ]
     assert errors[1] < 1e-3 * float(slope.abs())
     assert 3.5 < errors[0] / errors[1] < 4.5

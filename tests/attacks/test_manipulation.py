@@ -146,7 +146,12 @@ def test_what_cannot_be_attacked_is_refused(network, images, target):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(lambda t: t[:, :4], "expected target maps"), (lambda t: t * 2, "sum to 1"), (lambda t: t * float("nan"), "sum to 1"), (lambda t: t[:2], "target maps")],
+    [
+        (lambda t: t[:, :4], "expected target maps"),
+        (lambda t: t * 2, "sum to 1"),
+        (lambda t: t * float("nan"), "sum to 1"),
+        (lambda t: t[:2], "target maps"),
+    ],
 )
 def test_bad_targets_are_named(network, images, target, change, words):
     """Oracle: the error's text."""

@@ -33,7 +33,12 @@ def test_a_map_compared_with_itself_is_perfect(seed):
     ones = torch.ones(2, dtype=torch.float64)
     assert (metrics.mse(a, a) == 0).all()
     assert (metrics.mass_centre_shift(a, a) == 0).all()
-    for similarity in (metrics.pcc(a, a), metrics.ssim_maps(a, a), metrics.spearman(a, a), metrics.topk_intersection(a, a, k=7)):
+    for similarity in (
+        metrics.pcc(a, a),
+        metrics.ssim_maps(a, a),
+        metrics.spearman(a, a),
+        metrics.topk_intersection(a, a, k=7),
+    ):
         torch.testing.assert_close(similarity, ones)
 
 

@@ -13,7 +13,19 @@ from PIL import Image
 from attacks import load_result
 from attacks.__main__ import main
 
-RUN = ["run", "--network", "digits", "--image", "digits/5", "--target", "digits/9", "--iterations", "30", "--curvature-every", "10"]
+RUN = [
+    "run",
+    "--network",
+    "digits",
+    "--image",
+    "digits/5",
+    "--target",
+    "digits/9",
+    "--iterations",
+    "30",
+    "--curvature-every",
+    "10",
+]
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +40,28 @@ def test_json_is_one_object_and_nothing_else(finished):
     """Oracle: the documented keys."""
     _, done = finished
     found = json.loads(done.stdout)
-    assert {"config", "seed", "seconds", "step_seconds", "step_cost_in_gradients", "explanation", "image", "output", "curvature", "files"} <= found.keys()
-    assert {f"{m}_{s}" for m in ("pcc", "ssim", "mse") for s in ("target", "original", "target_before")} <= found["explanation"].keys()
+    assert {
+        "config",
+        "seed",
+        "seconds",
+        "step_seconds",
+        "step_cost_in_gradients",
+        "explanation",
+        "image",
+        "output",
+        "curvature",
+        "files",
+    } <= found.keys()
+    assert {f"{m}_{s}" for m in ("pcc", "ssim", "mse") for s in ("target", "original", "target_before")} <= found[
+        "explanation"
+    ].keys()
     assert {"mse", "ssim", "pcc", "linf"} == found["image"].keys()
-    assert {"class_kept", "probability_before", "probability_after", "logits_change", "softmax_change"} == found["output"].keys()
-    assert {"beta", "original", "adversarial", "gradient_norm_original", "normal_change", "trace"} == found["curvature"].keys()
+    assert {"class_kept", "probability_before", "probability_after", "logits_change", "softmax_change"} == found[
+        "output"
+    ].keys()
+    assert {"beta", "original", "adversarial", "gradient_norm_original", "normal_change", "trace"} == found[
+        "curvature"
+    ].keys()
     assert [point["step"] for point in found["curvature"]["trace"]] == [0, 10, 20, 30]
     assert found["curvature"]["beta"] == 1
     assert "attack" in done.stderr
@@ -41,7 +70,13 @@ def test_json_is_one_object_and_nothing_else(finished):
 def test_files_are_all_there_and_the_result_reads_back(finished):
     """Oracle: the JSON object beside the files."""
     out, done = finished
-    assert {p.name for p in out.iterdir()} == {"result.safetensors", "report.html", "overview.png", "manipulated.png", "metrics.json"}
+    assert {p.name for p in out.iterdir()} == {
+        "result.safetensors",
+        "report.html",
+        "overview.png",
+        "manipulated.png",
+        "metrics.json",
+    }
     tensors, metadata = load_result(out / "result.safetensors")
     found = json.loads(done.stdout)
     assert metadata["metrics"]["explanation"]["pcc_target"][0] == found["explanation"]["pcc_target"]
@@ -64,7 +99,13 @@ def test_the_page_stands_alone_and_says_the_numbers(finished):
     assert "http://" not in page
     assert "https://" not in page
     assert page.count("data:image/") >= 9
-    for words in ("PCC to target", "β" if "β" in page else "&beta;", "python -m attacks run", "UCI optical digits", "largest curvature"):
+    for words in (
+        "PCC to target",
+        "β" if "β" in page else "&beta;",
+        "python -m attacks run",
+        "UCI optical digits",
+        "largest curvature",
+    ):
         assert words in page
 
 
@@ -81,10 +122,24 @@ def test_the_page_shows_in_a_browser(finished):
     page = finished[0].parent / "probe.html"
     page.write_text((finished[0] / "report.html").read_text() + script)
     done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={finished[0].parent / 'profile'}", "--window-size=400,800",
-         "--disable-background-networking", "--no-first-run", "--virtual-time-budget=3000", "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={finished[0].parent / 'profile'}",
+            "--window-size=400,800",
+            "--disable-background-networking",
+            "--no-first-run",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     title = done.stdout.split("<title>")[1].split("</title>")[0]
     assert title == "images 9 loaded 9 overflow false"
 
@@ -111,8 +166,20 @@ def bad(tmp_path: Path, name: str) -> list[str]:
     }[name]
 
 
-NAMES = ["unknown network", "unknown method", "unknown picture", "no picture", "wrong size", "unwritable folder", "bad beta",
-         "NaN beta", "bad iterations", "no row", "unknown device", "missing weights"]  # fmt: skip
+NAMES = [
+    "unknown network",
+    "unknown method",
+    "unknown picture",
+    "no picture",
+    "wrong size",
+    "unwritable folder",
+    "bad beta",
+    "NaN beta",
+    "bad iterations",
+    "no row",
+    "unknown device",
+    "missing weights",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -137,11 +204,25 @@ def test_an_unknown_option_exits_with_status_two():
 
 def test_ctrl_c_keeps_the_state_and_says_so(tmp_path):
     """Oracle: an interrupt signal sent to a running attack."""
-    command = [sys.executable, "-u", "-m", "attacks", *RUN, "--iterations", "200000", "--curvature-every", "0", "--out", str(tmp_path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "attacks",
+        *RUN,
+        "--iterations",
+        "200000",
+        "--curvature-every",
+        "0",
+        "--out",
+        str(tmp_path),
+    ]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
     assert process.stderr is not None
     seen = ""
-    while "/200000" not in seen or "0/200000" in seen[-200:] and "1" not in seen.split("attack")[-1][:20]:
+    while "/200000" not in seen or ("0/200000" in seen[-200:] and "1" not in seen.split("attack")[-1][:20]):
         seen += os.read(process.stderr.fileno(), 1024).decode()
     process.send_signal(2)
     _, errors = process.communicate(timeout=120)

@@ -51,7 +51,9 @@ def test_a_multiple_eigenvalue_is_found_with_its_multiplicity():
     """Oracle: closed form, the sphere and the cylinder, on which the Krylov space is exhausted at once."""
     x = normal(3, 5)
     sphere = extreme_curvatures(lambda p: p @ p, x, 4)
-    torch.testing.assert_close(sphere.curvatures, torch.full((4,), -1 / float(x.norm()), dtype=x.dtype), rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        sphere.curvatures, torch.full((4,), -1 / float(x.norm()), dtype=x.dtype), rtol=1e-10, atol=0
+    )
     cylinder = extreme_curvatures(lambda p: p[:3] @ p[:3], x, 4)
     expected = torch.tensor([-1 / float(x[:3].norm())] * 2 + [0.0] * 2, dtype=x.dtype)
     torch.testing.assert_close(cylinder.curvatures, expected, rtol=1e-10, atol=1e-12)
