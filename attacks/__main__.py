@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tyro
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 good, 1 a run failed, 2 bad usage or input."""
     # torch's own modules announce the future of torch.jit at import; that is no news to a user.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
-    commands = {"run": Run}
+    commands: dict[str, Callable[..., Run]] = {"run": Run}
     command = tyro.extras.subcommand_cli_from_dict(
         commands, prog="python -m attacks", description="Attacks on explanations, with curvature.", args=arguments
     )

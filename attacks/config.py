@@ -110,7 +110,10 @@ def preset(network: str, method: str, *, table: int | None = None) -> AttackConf
     rows = load_table(number)
     key = network if number == 2 else method
     if key not in rows or rows[key].method != method:
-        raise ValueError(f"table {number} has no row for {network} with {method}; its rows are {', '.join(rows)}")
+        raise ValueError(
+            f"expected a row of table {number} ({', '.join(rows)}), but it has no row for {network} with {method}; "
+            "choose another method or table"
+        )
     return rows[key]
 
 

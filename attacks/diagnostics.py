@@ -93,7 +93,7 @@ class CurvatureTrace:
             if (last or step % self.every == 0) and points[-1].step != step:
                 points.append(image.sample(step, sample))
 
-    def as_dicts(self) -> list[list[dict[str, float]]]:
+    def as_dicts(self) -> list[list[dict[str, int | float]]]:
         """The points as plain dictionaries, by image."""
         return [[asdict(point) for point in points] for points in self.points]
 

@@ -6,7 +6,7 @@ be traced and softened. Source: https://github.com/tensorflow/tpu, EfficientNet-
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +46,9 @@ class InvertedResidual(nn.Module):
         self.body = nn.Sequential(*layers)
         self.skip = stride == 1 and channels == stage.channels
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Any) -> Any:  # torch.fx traces with proxies, which are no tensors
         """Map ``[B, C, H, W]`` to the block's output."""
-        y: Tensor = self.body(x)
+        y = self.body(x)
         return x + y if self.skip else y
 
 

@@ -73,8 +73,9 @@ def _read(path: Path) -> Image.Image:
             f"expected a picture file or one of {', '.join(picture_names())}, got '{path}', which is neither"
         )
     try:
-        image = Image.open(path)
-        image.load()
+        with Image.open(path) as file:
+            file.load()
+            image = file.copy()
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"expected a picture, got '{path}', which cannot be read as one: {error}") from error
     if image.mode in ("F", "I") and not np.isfinite(np.asarray(image, dtype=np.float64)).all():

@@ -143,10 +143,8 @@ def _labels() -> tuple[str, ...]:
 
 
 def _efficientnet_lite0(weights: str | None, seed: int) -> Network:
-    module, source = efficientnet_lite0(), f"random, seed {seed}"
-    if weights == "random":
-        module = _seeded(efficientnet_lite0, seed)
-    else:
+    module, source = _seeded(efficientnet_lite0, seed), f"random, seed {seed}"
+    if weights != "random":
         path = Path(weights) if weights not in (None, "pretrained") else _published_lite0()
         load_published_weights(module, _read_state(path))
         source = f"ImageNet, {path.name}"

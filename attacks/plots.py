@@ -18,8 +18,10 @@ _QUANTILE = 0.995  # a few pixels hold most of a gradient map's mass; brighter o
 
 def plot_map(map_: Float[Tensor, "h w"], *, axes: Axes | None = None, title: str = "") -> Figure:
     """Draw one explanation map, brightest at its 99.5 % quantile."""
-    figure = Figure(figsize=(2.4, 2.5), layout="constrained") if axes is None else axes.get_figure()
-    axes = figure.subplots() if axes is None else axes
+    if axes is None:
+        axes = Figure(figsize=(2.4, 2.5), layout="constrained").subplots()
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     values = map_.detach().double().cpu().numpy()
     axes.imshow(values, cmap="inferno", vmin=0, vmax=float(np.quantile(values, _QUANTILE)) or None)
     axes.set(xticks=[], yticks=[], title=title)

@@ -128,6 +128,7 @@ def _lanczos(
     basis[0] = normal
     basis[1] = _orthonormal(first, basis[:1])
     T = torch.zeros(steps, steps, dtype=torch.float64)
+    restarts = torch.Generator().manual_seed(1)  # its numbers differ from those of the first direction
     for j in range(steps):
         w = operator(basis[j + 1])
         T[j, j] = float(w @ basis[j + 1])
@@ -142,7 +143,7 @@ def _lanczos(
             vectors = coefficients.T.to(basis) @ basis[1 : j + 2]
             return values.to(normal), vectors, residuals.to(normal), j + 1, done or j + 1 == normal.numel() - 1
         if invariant:  # the Krylov space is exhausted: go on with a fresh direction, decoupled from it
-            fresh = torch.randn(normal.numel(), generator=_generator(), dtype=normal.dtype).to(normal.device)
+            fresh = torch.randn(normal.numel(), generator=restarts, dtype=normal.dtype).to(normal.device)
             basis[j + 2] = _orthonormal(fresh, basis[: j + 2])
         else:
             basis[j + 2] = w / beta

@@ -111,7 +111,7 @@ class BallNetwork:
         return back, arb_mat(symmetric)
 
 
-def column(entries: Sequence[object]) -> arb_mat:
+def column(entries: Sequence[int | float | arb]) -> arb_mat:
     """A column of balls."""
     return arb_mat(len(entries), 1, [arb(entry) for entry in entries])
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from flint import arb, arb_mat, ctx
+from torch import nn
 
 from curvature.demo_networks import contour_network
 from proofs_check.claim import Evidence, Strength, Verdict
@@ -40,9 +41,9 @@ class Chain:
 
 def network() -> PlainNetwork:
     """The contour network as plain lists."""
-    first, _, last = contour_network(0)
+    first, last = (layer.weight.detach() for layer in contour_network(0) if isinstance(layer, nn.Linear))
     zero = [0.0] * 50
-    return PlainNetwork(weights=[first.weight.tolist()], biases=[zero], head=last.weight[0].tolist(), beta=1.0)
+    return PlainNetwork(weights=[first.tolist()], biases=[zero], head=last[0].tolist(), beta=1.0)
 
 
 @lru_cache(maxsize=1)

@@ -122,7 +122,7 @@ def eigenvalues_numeric(seed: int, *, sheared: bool = False) -> Evidence:
         n = G[0] / size
         P = np.eye(4) - np.outer(n, n)
         shape = np.linalg.eigvalsh(-P @ H[0] @ P / size)  # with the normal's zero, which adds nothing
-        worst = max(worst, abs(np.linalg.norm(L) - np.linalg.norm(shape)) / (np.linalg.norm(H[0]) / size))
+        worst = max(worst, float(abs(np.linalg.norm(L) - np.linalg.norm(shape)) / (np.linalg.norm(H[0]) / size)))
     good = worst < 1e-9
     return Evidence(
         strength=NUMERIC,

@@ -57,7 +57,7 @@ class _ReverseOverForward(torch.autograd.Function):
         return r, logits.detach()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, map_grad: Tensor, logits_grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         point = x.detach().requires_grad_(True)

@@ -172,18 +172,19 @@ class LocalExpansion:
         H, T = first_order(layers)
         R = remainder(self.centre.weights, layers, radius)
         slack = self.slack(layers, radius)
-        common = {
-            "G": self.G,
-            "H": self.H,
-            "radius": radius,
-            "G2": G2.whole,
-            "lowest": norm - G2.normal,
-            "slack": slack,
-        }
-        up_, down = (
-            smallest_tau(Pencil(centre=sign * H, slopes=sign * T, rest=rest, **common))
-            for sign, rest in ((1.0, R.upper), (-1.0, R.lower))
+        pencil = Pencil(
+            centre=H,
+            slopes=T,
+            rest=R.upper,
+            G=self.G,
+            H=self.H,
+            radius=radius,
+            G2=G2.whole,
+            lowest=norm - G2.normal,
+            slack=slack,
         )
+        up_ = smallest_tau(pencil)
+        down = smallest_tau(pencil._replace(centre=-H, slopes=-T, rest=R.lower))
         return max(up_, down)
 
 

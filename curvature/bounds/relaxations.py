@@ -98,6 +98,7 @@ def affine_enclosure(z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float
 def taylor_enclosure(z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float, order: int) -> Affine:
     r"""The enclosure with the value and slope at z: :math:`e = R^2 \max|f(z+\xi) - f(z) - f'(z)\xi|/\xi^2`.
 
+    Up to the rounding of the value, which the slack of ``LocalExpansion`` covers for all parts at once.
     Wider than ``affine_enclosure``, but the error on a smaller :math:`|\xi| \le tR` is at
     most :math:`t^2 e`, which is what integrals over the radius need.
     """

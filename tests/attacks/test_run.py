@@ -82,7 +82,8 @@ def test_files_are_all_there_and_the_result_reads_back(finished):
     assert metadata["metrics"]["explanation"]["pcc_target"][0] == found["explanation"]["pcc_target"]
     assert tensors["adversarial"].shape == (1, 1, 8, 8)
     assert tensors["history.loss"].shape == (30, 1)
-    assert Image.open(out / "overview.png").size[0] > 1000
+    with Image.open(out / "overview.png") as overview:
+        assert overview.size[0] > 1000
 
 
 def test_the_same_command_gives_the_same_bytes(finished, tmp_path):

@@ -58,12 +58,12 @@ def test_change_bound_is_exact_to_first_order(seed, hidden):
     net, x = tiny_network(seed, 4, *hidden, beta=1.0), normal(seed + 3, 4)
     G, H = net.curves(x).gradient(), net.curves(x).hessian()
     n = G / G.norm()
-    r = 1e-6 * float(G.norm() / (1 + H.norm()))
+    r = 1e-4 * float(G.norm() / (1 + H.norm()))
 
     bound = certify_network(net, x, r, search=False).change_bound
 
     expected = r * float(torch.linalg.matrix_norm(H - torch.outer(n, n @ H), 2) / G.norm())
-    assert expected * (1 - 1e-4) - 1e-12 <= bound <= expected * (1 + 1e-3) + 1e-11
+    assert expected * (1 - 1e-4) - 1e-12 <= bound <= expected * (1 + 1e-2) + 1e-11
 
 
 @given(seed=seeds, n=st.sampled_from([2, 6, 12]), channels=st.sampled_from([1, 2]), size=st.floats(1e-3, 1.5))

@@ -128,9 +128,8 @@ def test_ranges_and_enclosures_hold_on_the_interval(seed, beta, order, wide):
     assert (values <= high).all()
     assert (values.abs() <= derivative_magnitude(z, R, beta, order)).all()
     if order <= 2:
-        for enclosure in (affine_enclosure, taylor_enclosure):
-            c, slope, e = enclosure(z, R, beta, order)
-            assert ((values - c - slope * xi).abs() <= e).all()
+        c, slope, e = affine_enclosure(z, R, beta, order)
+        assert ((values - c - slope * xi).abs() <= e).all()
         # On a smaller part of the interval the Taylor error shrinks with the square, the secant change linearly.
         c, slope, e = taylor_enclosure(z, R, beta, order)
         assert ((values - c - slope * xi).abs() <= e * t**2 + 1e-13 * beta**order).all()
