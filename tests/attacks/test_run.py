@@ -138,7 +138,7 @@ def test_the_page_shows_in_a_browser(finished):
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=True,
     )
     title = done.stdout.split("<title>")[1].split("</title>")[0]
@@ -226,7 +226,7 @@ def test_ctrl_c_keeps_the_state_and_says_so(tmp_path):
     while "/200000" not in seen or ("0/200000" in seen[-200:] and "1" not in seen.split("attack")[-1][:20]):
         seen += os.read(process.stderr.fileno(), 1024).decode()
     process.send_signal(2)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
     assert "interrupted: this is the state after" in errors
     _, metadata = load_result(tmp_path / "result.safetensors")
