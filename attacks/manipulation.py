@@ -254,7 +254,7 @@ def _batch_gradient(problem: _Problem, x: Tensor, *, first: bool) -> tuple[Tenso
         map_mse = (normalised_map(r) - problem.target_map[part]).square().flatten(1).mean(1)
         output_mse = (_output(logits, problem.config) - problem.output[part]).square().mean(1)
         if first:
-            _require_second_order(map_mse, point, problem.config.method)
+            _require_second_order(r, map_mse, problem.target_map[part], point, problem.config.method)
         losses = problem.config.explanation_weight * map_mse + problem.config.output_weight * output_mse
         grads.append(torch.autograd.grad(losses.sum(), point)[0])
         rows.append({"loss": losses.detach(), "map_mse": map_mse.detach(), "output_mse": output_mse.detach()})
@@ -265,16 +265,33 @@ def _batch_gradient(problem: _Problem, x: Tensor, *, first: bool) -> tuple[Tenso
     return torch.cat(grads), {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
-def _require_second_order(map_mse: Tensor, point: Tensor, method: str) -> None:
-    """Refuse an attack that has nothing to follow, instead of returning the input."""
-    slope = None
-    if map_mse.requires_grad:
-        (slope,) = torch.autograd.grad(map_mse.sum(), point, retain_graph=True, allow_unused=True)
-    flat = torch.zeros_like(point).flatten(1) if slope is None else slope.flatten(1)
-    idle = [i for i, (row, error) in enumerate(zip(flat, map_mse.tolist(), strict=True)) if error > 0 and not row.any()]
+# Rounding leaves about 1e-7 of the slope of a map's total in the slope of the normalised map (float32).
+_IDLE = 100.0
+
+
+def _require_second_order(r: Tensor, map_mse: Tensor, target: Tensor, point: Tensor, method: str) -> None:
+    """Refuse an attack that has nothing to follow, instead of returning the input.
+
+    A map that only changes in scale, as that of guided backpropagation through ReLUs, is constant
+    once it is normalised; its gradient is rounding, measured by that of the logarithm of its total.
+    """
+    total = r.abs().flatten(1).sum(1)
+    slope, scale = (_slope(t, point).flatten(1).double().norm(dim=1) for t in (map_mse, total.log()))
+    h = normalised_map(r.detach())
+    size = (2 * (h - target).abs() * h).flatten(1).mean(1)
+    floor = _IDLE * torch.finfo(r.dtype).eps * size * scale
+    idle = [i for i, bad in enumerate((slope <= floor) & (map_mse > 0)) if bad]
     if idle:
         raise ValueError(
             f"expected an explanation whose map changes with the input, but the second-order gradient of {method} "
             f"is zero everywhere in sample(s) {idle}: a piecewise linear network has constant gradients; "
             "attack a softened one (set beta)"
         )
+
+
+def _slope(values: Tensor, point: Tensor) -> Tensor:
+    """Gradient of the sum; zero where it is detached from the point."""
+    if not values.requires_grad:
+        return torch.zeros_like(point)
+    (slope,) = torch.autograd.grad(values.sum(), point, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(point) if slope is None else slope
