@@ -1,5 +1,6 @@
 """The call that every attack answers, and the table of attacks."""
 
+from functools import partial
 from typing import Protocol
 
 from jaxtyping import Int
@@ -8,8 +9,10 @@ from torch import Tensor, nn
 from attacks.config import AttackConfig
 from attacks.defences import Defence
 from attacks.diagnostics import CurvatureTrace
+from attacks.ghorbani import ghorbani
 from attacks.manipulation import AttackResult, Steps, manipulate
 from attacks.networks import Network
+from attacks.on_level_set import on_level_set
 
 
 class Attack(Protocol):
@@ -31,4 +34,10 @@ class Attack(Protocol):
         """Change ``x`` so that its explanation map changes."""
 
 
-ATTACKS: dict[str, Attack] = {"manipulate": manipulate}
+ATTACKS: dict[str, Attack] = {
+    "manipulate": manipulate,
+    "on_level_set": on_level_set,
+    "ghorbani_top_k": partial(ghorbani, variant="top_k"),
+    "ghorbani_mass_centre": partial(ghorbani, variant="mass_centre"),
+    "ghorbani_target_region": partial(ghorbani, variant="target_region"),
+}

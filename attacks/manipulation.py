@@ -70,8 +70,8 @@ class AttackResult:
 
 
 @dataclass
-class _Problem:
-    """What stays the same over the steps."""
+class Problem:
+    """What stays the same over the steps of an attack, and the history that it writes."""
 
     network: Network
     target_map: Tensor
@@ -139,21 +139,15 @@ def manipulate(  # noqa: PLR0913
         ValueError: If an argument is not as expected, or the explanation's second-order
             gradient is zero everywhere, so that there is nothing to follow.
     """
-    network = Network.of(network)
-    network.check_input(x)
-    target = _checked_target(target, x)
-    if chunk < 1:
-        raise ValueError(f"expected chunk >= 1, got {chunk}")
-    classes = network.predict(x) if target_class is None else target_class
+    network, target, classes = checked(network, x, target, target_class=target_class, chunk=chunk)
     with torch.no_grad():
-        output = _output(reference_network(network, config).module(x), config)
+        output = chosen_output(reference_network(network, config).module(x), config)
     attacked = network if config.beta_start is None else network.soften(config.beta_start)
     attacked_defence = None if defence is None else defence.for_attack()
-    problem = _Problem(attacked, target, classes, output, config, chunk, attacked_defence)
+    problem = Problem(attacked, target, classes, output, config, chunk, attacked_defence)
     if trace is not None:
         trace.start(network, x, classes)
     adversarial, completed = _optimise(problem, x, trace, steps)
-    history = {name: torch.stack(rows) for name, rows in problem.history.items()}
     return evaluate(
         network,
         x,
@@ -163,9 +157,32 @@ def manipulate(  # noqa: PLR0913
         target_class=classes,
         defence=defence,
         trace=trace,
-        history=history,
+        history=stacked(problem.history),
         completed=completed,
     )
+
+
+def checked(
+    network: Network | nn.Module, x: Tensor, target: Tensor, *, target_class: Tensor | None, chunk: int
+) -> tuple[Network, Tensor, Tensor]:
+    """The network, one target a sample, and one class a sample, or an error that names what is wrong.
+
+    Raises:
+        ValueError: If an argument of an attack is not as expected.
+    """
+    network = Network.of(network)
+    network.check_input(x)
+    target = _checked_target(target, x)
+    if chunk < 1:
+        raise ValueError(f"expected chunk >= 1, got {chunk}")
+    if target_class is not None and (target_class.shape != (len(x),) or target_class.is_floating_point()):
+        raise ValueError(f"expected one class for each of {len(x)} samples, got {target_class.tolist()}")
+    return network, target, network.predict(x) if target_class is None else target_class
+
+
+def stacked(history: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+    """The rows of all steps, one tensor a name."""
+    return {name: torch.stack(rows) for name, rows in history.items()}
 
 
 def evaluate(  # noqa: PLR0913
@@ -230,11 +247,12 @@ def _checked_target(target: Tensor, x: Tensor) -> Tensor:
     return target.to(x).expand(expected)
 
 
-def _output(logits: Tensor, config: AttackConfig) -> Tensor:
+def chosen_output(logits: Tensor, config: AttackConfig) -> Tensor:
+    """The output that the attack holds constant: class probabilities or logits."""
     return logits.softmax(1) if config.output == "softmax" else logits
 
 
-def _optimise(problem: _Problem, x: Tensor, trace: CurvatureTrace | None, steps: Steps) -> tuple[Tensor, int]:
+def _optimise(problem: Problem, x: Tensor, trace: CurvatureTrace | None, steps: Steps) -> tuple[Tensor, int]:
     """Adam with clamping; an interrupt ends it at the last complete step."""
     config, current = problem.config, x.detach().clone()
     optimizer = torch.optim.Adam([current], lr=config.lr)
@@ -245,7 +263,7 @@ def _optimise(problem: _Problem, x: Tensor, trace: CurvatureTrace | None, steps:
             if beta is not None:
                 set_beta(problem.network.module, beta)
             defence = problem.defence and problem.defence.at_step(step)
-            grads, row = _batch_gradient(problem, current, first=step == 0, defence=defence)
+            grads, row = batch_gradient(problem, current, first=step == 0, defence=defence)
             row["image_mse"] = (problem.network.pixels(current) - problem.network.pixels(x)).square().flatten(1).mean(1)
             before = current.clone()
             try:
@@ -265,8 +283,8 @@ def _optimise(problem: _Problem, x: Tensor, trace: CurvatureTrace | None, steps:
     return current.detach(), completed
 
 
-def _batch_gradient(
-    problem: _Problem, x: Tensor, *, first: bool, defence: Defence | None = None
+def batch_gradient(
+    problem: Problem, x: Tensor, *, first: bool, defence: Defence | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss gradient, chunk by chunk, and the numbers of this step."""
     grads, rows = [], []
@@ -277,26 +295,26 @@ def _batch_gradient(
             problem.network, point, problem.target_class[part], method=problem.config.method, defence=defence
         )
         map_mse = (normalised_map(r) - problem.target_map[part]).square().flatten(1).mean(1)
-        output_mse = (_output(logits, problem.config) - problem.output[part]).square().mean(1)
+        output_mse = (chosen_output(logits, problem.config) - problem.output[part]).square().mean(1)
         if first:
-            _require_second_order(map_mse, point, problem.config.method)
+            require_second_order(map_mse, point, problem.config.method)
         losses = problem.config.explanation_weight * map_mse + problem.config.output_weight * output_mse
         grads.append(torch.autograd.grad(losses.sum(), point)[0])
         rows.append({"loss": losses.detach(), "map_mse": map_mse.detach(), "output_mse": output_mse.detach()})
-    if not torch.isfinite(grads[-1]).all():
+    if not all(torch.isfinite(part).all() for part in grads):
         raise ValueError(
             "the attack's gradient is not finite; is beta too large for this dtype, or the loss weight too large?"
         )
     return torch.cat(grads), {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
-def _require_second_order(map_mse: Tensor, point: Tensor, method: str) -> None:
+def require_second_order(losses: Tensor, point: Tensor, method: str) -> None:
     """Refuse an attack that has nothing to follow, instead of returning the input."""
     slope = None
-    if map_mse.requires_grad:
-        (slope,) = torch.autograd.grad(map_mse.sum(), point, retain_graph=True, allow_unused=True)
+    if losses.requires_grad:
+        (slope,) = torch.autograd.grad(losses.sum(), point, retain_graph=True, allow_unused=True)
     flat = torch.zeros_like(point).flatten(1) if slope is None else slope.flatten(1)
-    idle = [i for i, (row, error) in enumerate(zip(flat, map_mse.tolist(), strict=True)) if error > 0 and not row.any()]
+    idle = [i for i, (row, error) in enumerate(zip(flat, losses.tolist(), strict=True)) if error > 0 and not row.any()]
     if idle:
         raise ValueError(
             f"expected an explanation whose map changes with the input, but the second-order gradient of {method} "
