@@ -6,8 +6,8 @@ normalisation; pixels in [0, 1] appear only in files and image metrics.
 
 import dataclasses
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Network:
         weights: Where the weights come from, in words.
         labels: Names of the classes, or none.
         shape: ``(C, H, W)`` that inputs must have, or None where any picture size fits.
+        patterns: Per layer, the pattern of each neuron, shaped as the layer's weight; for pattern attribution.
     """
 
     module: nn.Module
@@ -52,6 +53,7 @@ class Network:
     weights: str = "as given"
     labels: tuple[str, ...] = ()
     shape: tuple[int, int, int] | None = None
+    patterns: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not all(s > 0 for s in self.std):
