@@ -3,7 +3,7 @@
 from attacks.attack import ATTACKS, Attack
 from attacks.config import AttackConfig, load_table, preset
 from attacks.datasets import ImageSet, load_images
-from attacks.defences import DEFENCES, Defence
+from attacks.defences import DEFENCES, Defence, load_defence
 from attacks.diagnostics import CurvatureTrace, TracePoint
 from attacks.explanations import EXPLANATIONS, explain, relevance
 from attacks.images import load_picture, picture_names
@@ -11,6 +11,7 @@ from attacks.manipulation import AttackResult, manipulate, target_map
 from attacks.networks import NETWORKS, Network, load_network
 from attacks.plots import plot_map, plot_overview, plot_trace
 from attacks.storage import load_result, save_result
+from attacks.targets import Target, load_target, map_of_drawing, map_of_text
 
 __all__ = [
     "ATTACKS",
@@ -24,14 +25,19 @@ __all__ = [
     "Defence",
     "ImageSet",
     "Network",
+    "Target",
     "TracePoint",
     "explain",
+    "load_defence",
     "load_images",
     "load_network",
     "load_picture",
     "load_result",
     "load_table",
+    "load_target",
     "manipulate",
+    "map_of_drawing",
+    "map_of_text",
     "picture_names",
     "plot_map",
     "plot_overview",
