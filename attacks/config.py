@@ -75,6 +75,9 @@ _PRESETS = {
     ),
 }  # fmt: skip
 
+_MNIST_WEIGHT = 2.5e7
+_MNIST_REASON = "table 1, but maps of 28x28 are 64 times larger per pixel than those of 224x224: 64^2 times less weight"
+
 # Ghorbani et al. 2017: 300 steps of half a grey level; the surrogate's beta is that of the reference implementation.
 _GHORBANI = AttackConfig(
     network="", method="gradient", iterations=300, lr=0.5 / 255, explanation_weight=1.0, output_weight=0.0,
@@ -128,6 +131,10 @@ def preset(network: str, method: str, *, table: int | None = None, attack: str =
 def _row(network: str, method: str, table: int | None) -> AttackConfig:
     if table is None and (network, method) in _PRESETS:
         return _PRESETS[network, method]
+    if table is None and network.startswith("mnist_"):
+        return replace(
+            _row("vgg16", method, 1), network=network, explanation_weight=_MNIST_WEIGHT, reason=_MNIST_REASON
+        )
     number = table or _TABLE_OF_NETWORK.get(network, 1)
     if table is None and number == 2 and method != "gradient":
         number = 1

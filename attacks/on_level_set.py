@@ -21,7 +21,7 @@ from attacks.config import AttackConfig
 from attacks.defences import Defence
 from attacks.diagnostics import CurvatureTrace
 from attacks.explanations import explain
-from attacks.level_surface import LevelSurface, State, norms
+from attacks.level_surface import LevelSurface, State, norms, rowwise
 from attacks.manipulation import (
     AttackResult,
     Problem,
@@ -116,7 +116,7 @@ def _descend(problem: Problem, path: "_Path", trace: CurvatureTrace | None, step
             scaled = first / (1 - _MOMENTUM ** (step + 1))
             scaled = scaled / ((second / (1 - _SQUARES ** (step + 1))).sqrt() + _EPS)
             direction, _ = surface.tangent(path.state, scaled)
-            moved, _ = surface.retract(path.state, config.lr * direction)
+            moved, _ = surface.retract(path.state, config.lr * _limited(direction))
             path.move(moved)
             if (step + 1) % max(1, config.iterations // (_SAMPLES - 1)) == 0:
                 path.measure_curvature()
@@ -129,6 +129,12 @@ def _descend(problem: Problem, path: "_Path", trace: CurvatureTrace | None, step
     except KeyboardInterrupt:
         pass
     return completed
+
+
+def _limited(direction: Tensor) -> Tensor:
+    """No longer than one a pixel in the root mean square, which is Adam's step while gradients agree."""
+    longest = direction[0].numel() ** 0.5
+    return direction * rowwise((longest / norms(direction)).clamp(max=1), direction)
 
 
 @dataclass
