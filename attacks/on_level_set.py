@@ -77,6 +77,7 @@ def on_level_set(  # noqa: PLR0913
             f"expected one fixed beta for the attack on the level set, got {config.beta_start} to {config.beta_end}; "
             "set beta_start and beta_end to the same number"
         )
+    config.require_plain("on_level_set")
     soft = network.soften(config.beta_start)
     surface, start = LevelSurface.through(soft, x, classes, chunk=chunk)
     with torch.no_grad():

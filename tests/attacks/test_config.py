@@ -69,3 +69,15 @@ def test_attacks_have_rows_of_their_own():
     changed = {"network": "mnist_vgg", "explanation_weight": row.explanation_weight, "reason": row.reason}
     assert row == dataclasses.replace(load_table(1)["lrp"], **changed)
     assert row.explanation_weight == pytest.approx(1e11 / 64**2, rel=0.05)
+
+
+def test_early_stop_and_best_state_are_checked():
+    """Oracle: the error's text; attacks that cannot do it say so."""
+    row = load_table(1)["gradient"]
+    for bad in (-1.0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="stop_pcc in"):
+            dataclasses.replace(row, stop_pcc=bad)
+    row.require_plain("on_level_set")
+    for change in ({"stop_pcc": 0.9}, {"keep": "best"}):
+        with pytest.raises(ValueError, match="only manipulate"):
+            dataclasses.replace(row, **change).require_plain("on_level_set")

@@ -158,6 +158,12 @@ def test_a_growing_or_missing_beta_is_refused(network, images, target):
             on_level_set(network, images, target, config=dataclasses.replace(CONFIG, beta_start=start, beta_end=end))
 
 
+def test_what_only_the_free_attack_can_do_is_refused(network, images, target):
+    """Oracle: the error's text."""
+    with pytest.raises(ValueError, match="only manipulate"):
+        on_level_set(network, images, target, config=dataclasses.replace(CONFIG, stop_pcc=0.9))
+
+
 def test_pixels_that_were_held_do_not_jump_when_they_are_let_go():
     """Oracle: a step is at most a learning rate a pixel, the way back no longer; most pixels are held at first."""
     network = load_network("mnist_lenet", weights="random")
