@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn import grad as convolution_gradients
 
+from attacks.explanations.chosen import chosen
 from attacks.explanations.folding import Keeping, folded
 from curvature import UnsupportedModuleError
 from curvature.activations import Softplus
@@ -320,6 +321,6 @@ def walk_back(
         point = x if differentiate else x.detach().requires_grad_(True)
         run = layers.forward(point)
         logits = run.kept[layers.output]
-        chosen = torch.zeros_like(logits).scatter(1, target_class[:, None], 1.0)
-        r = layers.backward(run, logits * chosen, rules, limits)
+        start = torch.zeros_like(logits).scatter(1, target_class[:, None], chosen(logits, target_class)[:, None])
+        r = layers.backward(run, start, rules, limits)
     return (r, logits) if differentiate else (r.detach(), logits.detach())
