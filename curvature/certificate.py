@@ -121,7 +121,10 @@ def certify_network(
         return certificate
     G = net.curves(x).gradient()
     n = G / torch.linalg.vector_norm(G)
-    return replace(certificate, map_change_bound=map_change_bound(n, certificate.change_bound, channels=channels))
+    # ||a/||a|| - b/||b|| || <= 2 ||a - b||/||a||
+    off = up(2 * expansion.gradient_error / float(torch.linalg.vector_norm(G)))
+    change_of_map = map_change_bound(n, certificate.change_bound, channels=channels, error=off)
+    return replace(certificate, map_change_bound=change_of_map)
 
 
 def angle_bound(expansion: LocalExpansion, bound: Bound, radius: float) -> float:
@@ -149,7 +152,7 @@ def angle_bound(expansion: LocalExpansion, bound: Bound, radius: float) -> float
     return up(min(angles))
 
 
-def map_change_bound(n: Float[Tensor, " n"], chord: float, *, channels: int = 1) -> float:
+def map_change_bound(n: Float[Tensor, " n"], chord: float, *, channels: int = 1, error: float = 0.0) -> float:
     r"""Bound of :math:`\|h(y) - h(x)\|_2` for the abs-sum map, from the chord of the normals.
 
     :math:`\sqrt d \|h\|_2\,\delta/\max(1, \|n\|_1 - \sqrt d\,\delta)`, d all numbers, capped at
@@ -161,11 +164,13 @@ def map_change_bound(n: Float[Tensor, " n"], chord: float, *, channels: int = 1)
         n: The unit normal at x.
         chord: delta, an upper bound of :math:`\|n(y) - n(x)\|_2`.
         channels: C, how many leading blocks the map sums.
+        error: Bound on the 2-norm of the error of n itself; what it may move h and the sum is added.
     """
     root = math.sqrt(len(n)) * (1 + 1e-12)
-    one_norm = float(n.abs().sum())
-    h_norm = float(torch.linalg.vector_norm(n.abs().reshape(channels, -1).sum(0))) / one_norm
-    value = root * h_norm * chord / max(1.0 - 1e-12, one_norm * (1 - 1e-12) - root * chord)
+    one_norm = float(n.abs().sum()) * (1 - 1e-12) - root * error
+    size = float(torch.linalg.vector_norm(n.abs().reshape(channels, -1).sum(0))) + math.sqrt(channels) * error
+    h_norm = size / max(1.0 - 1e-12, one_norm)
+    value = root * h_norm * chord / max(1.0 - 1e-12, one_norm - root * chord)
     return min(math.sqrt(2), up(value))
 
 

@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from curvature.bounds.anchor import require_ball
 from curvature.bounds.bound import Bound
 from curvature.bounds.entrywise_local import entrywise_local
 from curvature.bounds.loewner import remainder
@@ -130,7 +131,11 @@ class LocalExpansion:
         return up(16 * self.relative * absolute_scale(self.centre, layers, radius))
 
     def bound(self, radius: float) -> Bound:
-        """Rung 8 on ``B(x, radius)``; the minimum with rung 7 in every field."""
+        """Rung 8 on ``B(x, radius)``; the minimum with rung 7 in every field.
+
+        Raises:
+            ValueError: If the radius is negative or not finite.
+        """
         start = time.perf_counter()
         rung7 = entrywise_local(self.net, self.x, radius)
         try:
@@ -196,11 +201,13 @@ def expand(net: FeedForward, x: Float[Tensor, " n"]) -> LocalExpansion:
         x: The centre, float64 ``[n]``.
 
     Raises:
+        ValueError: If the point is malformed.
         NoCertificateError: If the gradient underflows or beta is too large for float64.
 
     Cost: the third derivative, a few products ``[n, N] x [N, n^2]`` a layer.
     """
     start = time.perf_counter()
+    require_ball(net, x, 0.0)
     relative = relative_error(net, x)
     G, error = gradient_with_error(net, x)
     z, errors = net.preactivations(x), preactivation_errors(net, x)

@@ -80,6 +80,27 @@ def test_map_bound_holds_for_any_two_unit_vectors(seed, n, channels, size):
     assert bound <= math.sqrt(2)
 
 
+@given(seed=seeds, n=st.sampled_from([2, 6, 12]), channels=st.sampled_from([1, 2]), error=st.floats(1e-3, 0.3))
+def test_map_bound_covers_the_error_of_the_normal(seed, n, channels, error):
+    """Oracle: the bound at the exact normal, for a computed one that is off by the error."""
+    exact, off = normal(seed, n), normal(seed + 1, n)
+    exact, off = exact / exact.norm(), off / off.norm()
+    computed = exact + error / 2 * off
+    computed = computed / computed.norm()  # within error of the exact one
+    for chord in (1e-6, 0.1):
+        bound = map_change_bound(computed, chord, channels=channels, error=error)
+        assert bound >= map_change_bound(exact, chord, channels=channels) * (1 - 1e-12)
+
+
+def test_the_error_of_the_normal_is_needed():
+    """Oracle: closed form. Off the peak e_1 the mass of h spreads; without the error the bound is below."""
+    exact = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
+    computed = torch.tensor([0.8, 0.6 / 3**0.5, 0.6 / 3**0.5, 0.6 / 3**0.5], dtype=torch.float64)
+    error = float((computed - exact).norm())
+    assert map_change_bound(computed, 0.01) < map_change_bound(exact, 0.01)
+    assert map_change_bound(computed, 0.01, error=error) >= map_change_bound(exact, 0.01)
+
+
 def test_the_sine_is_no_stand_in_for_the_displacement_bound():
     """Oracle: closed form; with rung fields that prove nothing the angle is infinite, not small."""
     net, x = tiny_network(0, 3, 4, beta=1.0), normal(3, 3)
