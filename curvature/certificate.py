@@ -16,14 +16,16 @@ not. The least gives the chord :math:`\|n(y) - n(x)\| \le 2\sin(\theta/2)`.
 import contextlib
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from curvature.bounds.bound import Bound
+from curvature.bounds.entrywise_local import entrywise_local
 from curvature.bounds.first_order_local import LocalExpansion, expand
-from curvature.bounds.rounding import gamma, spectral_norm_bound, up
+from curvature.bounds.rounding import gamma, gradient_with_error, spectral_norm_bound, up
 from curvature.derivatives import require_finite
 from curvature.errors import NoCertificateError, UnsupportedModuleError
 from curvature.feedforward import FeedForward, feed_forward
@@ -113,18 +115,39 @@ def certify_network(
     change = attained_change(net, x, radius).value if search else None
     bent = attained_curvature(net, x, radius).value if search else None
     try:
-        expansion = expand(net, x)
-        certificate = _certificate(expansion, expansion.bound(radius), radius, (change, bent))
+        G, off = gradient_with_error(net, x)
+        ball = _ball(net, x, radius)
     except NoCertificateError as error:
         return _vacuous(radius, (change, bent), str(error))
+    norm = float(torch.linalg.vector_norm(G))
+    certificate = _certificate(ball, norm, radius, (change, bent))
     if certificate.vacuous:
         return certificate
-    G = net.curves(x).gradient()
-    n = G / torch.linalg.vector_norm(G)
-    # ||a/||a|| - b/||b|| || <= 2 ||a - b||/||a||
-    off = up(2 * expansion.gradient_error / float(torch.linalg.vector_norm(G)))
-    change_of_map = map_change_bound(n, certificate.change_bound, channels=channels, error=off)
+    off = up(2 * off / norm)  # ||a/||a|| - b/||b|| || <= 2 ||a - b||/||a||
+    change_of_map = map_change_bound(G / norm, certificate.change_bound, channels=channels, error=off)
     return replace(certificate, map_change_bound=change_of_map)
+
+
+class _Ball(NamedTuple):
+    """What the rungs say of one ball: the angle between normals, the gradient's norm from below, curvature."""
+
+    angle: float
+    gradient_norm: float
+    bound: Bound
+
+
+def _ball(net: FeedForward, x: Tensor, radius: float) -> _Ball:
+    """Rung 8, or rung 7 alone where the third derivative is too large to be stored."""
+    try:
+        expansion = expand(net, x)
+    except NoCertificateError:
+        G, error = gradient_with_error(net, x)  # raises again where the gradient was the reason
+        bound, norm = entrywise_local(net, x, radius), float(torch.linalg.vector_norm(G))
+        margin = 1e-12 * norm + error
+        lower = -math.inf if bound.gradient_change is None else norm - bound.gradient_change - margin
+        return _Ball(_turn_bound(norm, margin, bound, radius), lower, bound)
+    bound = expansion.bound(radius)
+    return _Ball(angle_bound(expansion, bound, radius), _gradient_norm(expansion, bound, radius), bound)
 
 
 def angle_bound(expansion: LocalExpansion, bound: Bound, radius: float) -> float:
@@ -144,12 +167,16 @@ def angle_bound(expansion: LocalExpansion, bound: Bound, radius: float) -> float
         bottom = norm - radius * float(torch.linalg.vector_norm(Hn)) * (1 + gamma(4 * len(n) + 64)) - G2.normal - margin
         if bottom > 0:
             angles.append(math.atan(up(top / bottom)))
-    if bound.gradient_change is not None and bound.gradient_change + margin < norm:
-        change = bound.gradient_change + margin
-        angles.append(math.asin(min(1.0, up(change / norm))))
-        if bound.hessian is not None:
-            angles.append(up(radius * bound.hessian / (norm - change)))
-    return up(min(angles))
+    return up(min(*angles, _turn_bound(norm, margin, bound, radius)))
+
+
+def _turn_bound(norm: float, margin: float, bound: Bound, radius: float) -> float:
+    """The arcsine and the displacement form, for a gradient whose norm is known up to the margin."""
+    if bound.gradient_change is None or not bound.gradient_change + margin < norm:
+        return math.inf
+    change = bound.gradient_change + margin
+    angle = math.asin(min(1.0, up(change / norm)))
+    return up(angle if bound.hessian is None else min(angle, radius * bound.hessian / (norm - change)))
 
 
 def map_change_bound(n: Float[Tensor, " n"], chord: float, *, channels: int = 1, error: float = 0.0) -> float:
@@ -174,12 +201,8 @@ def map_change_bound(n: Float[Tensor, " n"], chord: float, *, channels: int = 1,
     return min(math.sqrt(2), up(value))
 
 
-def _certificate(
-    expansion: LocalExpansion, bound: Bound, radius: float, attained: tuple[float | None, float | None]
-) -> Certificate:
-    angle = angle_bound(expansion, bound, radius)
-    norm = float(torch.linalg.vector_norm(expansion.G))
-    lower = max(0.0, _gradient_norm(expansion, bound, radius))
+def _certificate(ball: _Ball, norm: float, radius: float, attained: tuple[float | None, float | None]) -> Certificate:
+    angle, bound = ball.angle, ball.bound
     if not angle < math.pi:
         reason = (
             bound.reason or f"the gradient, of norm {norm:.3e} at x, may vanish or turn around within radius {radius}"
@@ -192,7 +215,7 @@ def _certificate(
         change_attained=attained[0],
         cosine_bound=math.cos(angle) - 1e-15,
         map_change_bound=math.sqrt(2),  # needs the coordinates of x; the caller fills it in
-        gradient_norm_bound=lower,
+        gradient_norm_bound=max(0.0, ball.gradient_norm),
         curvature_bound=bound.curvature,
         curvature_attained=attained[1],
         vacuous=False,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import astuple
+from importlib import import_module
 
 import pytest
 import torch
@@ -122,6 +123,25 @@ def test_a_module_is_certified_with_both_ends():
     assert 0 < certificate.curvature_attained <= certificate.curvature_bound
     assert certificate.gradient_norm_bound > 0
     assert certificate.map_change_bound < math.sqrt(2)
+
+
+def test_rung_7_certifies_where_the_third_derivative_is_too_large(monkeypatch):
+    """Oracle: gradients in the ball; and rung 8, whose certificate is tighter."""
+    net, x, radius = tiny_network(3, 6, 7, 7, beta=1.0), normal(5, 6), 0.02
+    tight = certify_network(net, x, radius, search=False)
+    module = import_module("curvature.bounds.first_order_local")  # the package exports the function under this name
+    monkeypatch.setattr(module, "_LARGEST", 100)
+
+    wide = certify_network(net, x, radius, search=False)
+
+    assert "at most" in module.first_order_local(net, x, radius).reason
+    assert tight.change_bound < wide.change_bound < 2
+    assert tight.curvature_bound <= wide.curvature_bound
+    assert 0 < wide.gradient_norm_bound <= tight.gradient_norm_bound
+    G = net.curves(torch.cat([x[None], in_ball(5, x, radius, 200)])).gradient()
+    normals = G / G.norm(dim=1, keepdim=True)
+    assert float((normals - normals[0]).norm(dim=1).max()) <= wide.change_bound
+    assert float(G.norm(dim=1).min()) >= wide.gradient_norm_bound
 
 
 def test_a_large_ball_is_vacuous_and_says_why():

@@ -237,10 +237,13 @@ def test_inequality_uses_each_of_its_parts(name, monkeypatch):
     radius = 0.05 * float(expansion.G.norm() / (1e-9 + torch.linalg.matrix_norm(expansion.H, 2)))
     G2 = expansion.gradient_remainder(radius)
     whole = expansion.curvature(radius, G2)
-    true = tangent_form.smallest_tau
+    true = tangent_form.largest_tau
+
+    def without(*pencils):
+        return true(*(p._replace(**{name: 0 * getattr(p, name)}) for p in pencils))
 
     module = import_module("curvature.bounds.first_order_local")  # the package exports the function under this name
-    monkeypatch.setattr(module, "smallest_tau", lambda p: true(p._replace(**{name: 0 * getattr(p, name)})))
+    monkeypatch.setattr(module, "largest_tau", without)
 
     assert expansion.curvature(radius, G2) < whole
     assert attained_curvature(net, x, radius).value <= whole
