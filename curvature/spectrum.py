@@ -100,12 +100,7 @@ def extreme_curvatures(  # noqa: PLR0913
     multiply = product or multiply
 
     def operator(v: Tensor) -> Tensor:
-        w = multiply(v)
-        if not math.isfinite(float(w.sum())):  # a sum is not finite when a term is not; its own overflow is one too
-            raise ValueError(
-                "expected a finite Hessian-vector product, got NaN or infinity; is beta too large for this dtype?"
-            )
-        return -(w - normal * (normal @ w)) / norm
+        return multiply(v) / -norm  # Lanczos takes the normal part out with the rest of its basis
 
     first = (
         start if start is not None else torch.randn(n, generator=generator or _generator(), dtype=x.dtype).to(x.device)
@@ -114,7 +109,9 @@ def extreme_curvatures(  # noqa: PLR0913
         operator, normal, first.to(x.dtype), (k, which, rtol, max_hvps)
     )
     if verify:
-        residuals = torch.stack([(operator(v) - c * v).norm() for v, c in zip(vectors, values, strict=True)])
+        products = torch.stack([operator(v) for v in vectors])
+        products = products - (products @ normal)[:, None] * normal
+        residuals = torch.linalg.vector_norm(products - values[:, None] * vectors, dim=1)
         hvps += k
     return ExtremeCurvatures(values, vectors, residuals, hvps, converged, float(norm))
 
@@ -141,23 +138,26 @@ def _lanczos(
     basis = torch.empty(steps + 1, normal.numel(), dtype=normal.dtype, device=normal.device)
     basis[0] = normal
     basis[1] = _orthonormal(first, basis[:1])
+    fewest = min(max(k + 2, 4), steps)
     T = np.zeros((steps, steps))  # small: numpy spends a tenth of the time on it
     restarts = torch.Generator().manual_seed(1)  # its numbers differ from those of the first direction
     for j in range(steps):
-        w = operator(basis[j + 1])
-        T[j, j] = float(w @ basis[j + 1])
-        w, beta = _remainder(w, basis[: j + 2])
-        values, coefficients, residuals, gap = _ritz(T[: j + 1, : j + 1], beta, min(k, j + 1), which)
+        w, beta, T[j, j] = _remainder(operator(basis[j + 1]), basis[: j + 2])
+        if not (math.isfinite(beta) and math.isfinite(T[j, j])):
+            raise ValueError(
+                "expected a finite Hessian-vector product, got NaN or infinity; is beta too large for this dtype?"
+            )
+        if j + 1 >= fewest:
+            values, coefficients, residuals, gap = _ritz(T[: j + 1, : j + 1], beta, min(k, j + 1), which)
+            error = np.minimum(residuals, residuals**2 / np.maximum(gap, 1e-300))
+            done = bool((error <= rtol * np.abs(values).max()).all())
+            if done or j + 1 == steps:
+                vectors = basis.new_tensor(coefficients.T) @ basis[1 : j + 2]
+                complete = done or j + 1 == normal.numel() - 1
+                return normal.new_tensor(values), vectors, normal.new_tensor(residuals), j + 1, complete
         scale = float(np.abs(T[: j + 1, : j + 1]).max())
-        invariant = beta <= 8 * torch.finfo(normal.dtype).eps * max(scale, 1e-300)
-        error = np.minimum(residuals, residuals**2 / np.maximum(gap, 1e-300))
-        largest = float(np.abs(values).max())
-        done = j + 1 >= min(max(k + 2, 4), steps) and bool((error <= rtol * largest).all())
-        if done or j + 1 == steps:
-            vectors = basis.new_tensor(coefficients.T) @ basis[1 : j + 2]
-            complete = done or j + 1 == normal.numel() - 1
-            return normal.new_tensor(values), vectors, normal.new_tensor(residuals), j + 1, complete
-        if invariant:  # the Krylov space is exhausted: go on with a fresh direction, decoupled from it
+        if beta <= 8 * torch.finfo(normal.dtype).eps * max(scale, 1e-300):
+            # The Krylov space is exhausted: go on with a fresh direction, decoupled from it.
             fresh = torch.randn(normal.numel(), generator=restarts, dtype=normal.dtype).to(normal.device)
             basis[j + 2] = _orthonormal(fresh, basis[: j + 2])
         else:
@@ -166,14 +166,16 @@ def _lanczos(
     raise AssertionError("unreachable: the last step returns")
 
 
-def _remainder(w: Tensor, basis: Tensor) -> tuple[Tensor, float]:
-    for _ in range(2):  # twice is enough (Kahan)
-        w = w - (basis @ w) @ basis
-    return w, float(torch.linalg.vector_norm(w))
+def _remainder(w: Tensor, basis: Tensor) -> tuple[Tensor, float, float]:
+    """The part of w that is orthogonal to the basis, its length, and w's component along the last basis vector."""
+    components = basis @ w
+    w = torch.addmv(w, basis.T, components, alpha=-1)
+    w = torch.addmv(w, basis.T, basis @ w, alpha=-1)  # twice is enough (Kahan)
+    return w, float(torch.linalg.vector_norm(w)), float(components[-1])
 
 
 def _orthonormal(v: Tensor, basis: Tensor) -> Tensor:
-    w, length = _remainder(v, basis)
+    w, length, _ = _remainder(v, basis)
     if not length > 0:
         raise ValueError("expected a start direction with a part in the tangent space, got none; leave start=None")
     return w / length
