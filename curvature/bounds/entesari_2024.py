@@ -10,7 +10,7 @@ components, Q bounds :math:`\|\mathrm{diag}(\rho)J\|`. With :math:`h = \beta/4`:
   :math:`J'(x)-J'(y) = D(x)(J(x)-J(y)) + (D(x)-D(y))J(y)` and :math:`|D_i(x)-D_i(y)| \le h\rho_i\|x-y\|`;
 - sum: L, K, R add; ``Q = Q1 + Q2 + R1 L2 + R2 L1``; a term that broadcasting repeats m times has L, K and Q
   multiplied by the root of m first. Concatenation: roots of sums of squares, R the maximum;
-- reshaping and dropout in eval mode: nothing changes. A product of two tensors is refused.
+- reshaping, padding by constants and dropout in eval mode: nothing changes. A product of two tensors is refused.
 
 For a feed-forward stack this is Entesari et al.'s
 :math:`K_l = h\|\mathrm{diag}(\|w_i\|)W_l\| Lip_{l-1}^2 + \|W_l\|K_{l-1}`. The output's K bounds the Hessian.
@@ -48,7 +48,8 @@ from curvature.errors import UnsupportedModuleError
 from curvature.feedforward import FeedForward
 from curvature.networks import probe_point, require_fixed, require_same_output, trace_graph
 
-_NEUTRAL = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Unflatten)
+_NEUTRAL = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Unflatten,
+            nn.ConstantPad1d, nn.ConstantPad2d)  # fmt: skip
 _NEUTRAL_CALLS = {torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, torch.permute, torch.transpose,
                   "flatten", "view", "reshape", "contiguous", "squeeze", "permute", "transpose"}  # fmt: skip
 _SUMS = {operator.add, operator.iadd, operator.sub, operator.isub, torch.add, torch.sub, "add", "add_", "sub"}

@@ -4,8 +4,10 @@ import operator
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
+from attacks.efficientnet_lite import efficientnet_lite0
 from curvature.bounds import curvature_bounds
 from curvature.bounds.entesari_2024 import entesari_2024, entesari_2024_graph
 from curvature.derivatives import hessian
@@ -215,6 +217,35 @@ def test_a_layer_that_does_not_compute_what_its_weights_say_is_refused(kind):
         layer.forward = lambda a: 100 * nn.functional.linear(a, layer.weight, layer.bias)
     bounds = curvature_bounds(module, torch.zeros(5), target_class=0, radius=0.1)
     assert all(bound.hessian is None and bound.reason for bound in bounds.values())
+
+
+@pytest.mark.parametrize("pad", [nn.ZeroPad2d((0, 1, 2, 1)), nn.ConstantPad2d(1, 0.7), nn.ZeroPad2d(-1)])
+def test_padding_by_constants_keeps_the_constants(pad):
+    """Oracle: dense Hessians by autodiff, and the matrices of the unrolled network where the padding is 0."""
+    torch.manual_seed(2)
+    layers = [nn.Conv2d(1, 3, 3), nn.ReLU(), pad, nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)]
+    module = nn.Sequential(*layers).double().eval()
+    module(torch.zeros(1, 1, 8, 8, dtype=torch.float64))
+    module, x = soften(module, 2.0), normal(1, 1, 8, 8)
+    bound = entesari_2024_graph(module, x, target_class=1, radius=0.1)
+    f = logit(module, 1)
+    attained = max(torch.linalg.matrix_norm(hessian(f, normal(s, 1, 8, 8)), 2).item() for s in range(5))
+    assert attained <= bound.hessian <= 100 * attained
+    if isinstance(pad, nn.ZeroPad2d):
+        dense = entesari_2024(feed_forward(module, x, 1), x.flatten(), 0.1)
+        assert dense.hessian <= bound.hessian * (1 + 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "efficientnet_lite0"])
+def test_named_architectures_have_a_rung(name):
+    """Oracle: none but finiteness; soundness is tested on the blocks. Full width, small pictures."""
+    torch.manual_seed(0)
+    networks = {"efficientnet_lite0": efficientnet_lite0, **vars(torchvision.models)}
+    options = {} if name == "efficientnet_lite0" else {"weights": None}
+    module = soften(averaged(networks[name](**options).eval()), 1.0)
+    bound = entesari_2024_graph(module, torch.zeros(3, 32, 32), target_class=3, radius=0.1)
+    assert 0 < bound.hessian < float("inf")
 
 
 def test_a_layer_in_training_mode_is_refused():
