@@ -23,8 +23,8 @@ from curvature.activations import Softplus, sigmoid, softplus
 from curvature.errors import UnsupportedModuleError
 from curvature.networks import probe_point, require_fixed, require_same_output, trace_graph
 
-_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
-           nn.BatchNorm1d, nn.BatchNorm2d, nn.ZeroPad1d, nn.ZeroPad2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)  # fmt: skip
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm1d,
+           nn.BatchNorm2d, nn.ZeroPad1d, nn.ZeroPad2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)  # fmt: skip
 _LINEAR_FUNCTIONS = (torch.flatten, F.avg_pool2d, F.adaptive_avg_pool2d)
 _SHAPE_METHODS = ("flatten", "view", "reshape", "contiguous")
 

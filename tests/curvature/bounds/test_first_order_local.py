@@ -15,6 +15,7 @@ from curvature.bounds.rounding import preactivation_errors
 from curvature.bounds.third_derivative import Centre, chebyshev_model, first_order, taylor_model
 from curvature.derivatives import hessian
 from curvature.errors import NoCertificateError
+from curvature.feedforward import FeedForward
 from curvature.search import Ascent, attained_curvature
 from tests.curvature.bounds.tiny import curvatures, in_ball, tiny_network
 from tests.strategies import normal, seeds
@@ -201,6 +202,32 @@ def test_square_of_the_jacobian_s_change_is_bounded(seed, hidden, beta, radius):
     assert float(torch.linalg.eigvalsh(bound - squares).min()) >= -1e-12 * float(bound.trace() + 1)
     if radius * beta < 0.1:  # and is no empty bound: within a factor of what the points reach
         assert float(bound.trace()) <= 100 * float(squares.diagonal(dim1=1, dim2=2).sum(1).max()) + 1e-12
+
+
+def test_the_cross_term_of_the_remainder_is_attained():
+    """Oracle: the Hessian itself, at both ends of a one-dimensional ball, where every inequality is nearly an equality.
+
+    f = g(e (s(y) - s(x))), g even: the first layer's sensitivity vanishes at x, and what is left of second order
+    is half the cross term 2 eta K A, half the product of two linear forms. Half of either is too little.
+    """
+    one, e = torch.ones(1, dtype=torch.float64), 1e-2
+    start = torch.nn.functional.softplus(3 * one)
+    net = FeedForward(
+        weights=(one[:, None], torch.tensor([[e], [-e]], dtype=torch.float64)),
+        biases=(3 * one, torch.cat([-e * start, e * start])),
+        head=torch.ones(2, dtype=torch.float64),
+        head_bias=0 * one[0],
+        beta=1.0,
+    )
+    x, radius = 0 * one, 1e-2
+    layers = taylor_model(_centre(net, x), radius)
+    (H, T), R = first_order(layers), remainder(net.weights, layers, radius)
+    u = torch.tensor([[radius], [-radius]], dtype=torch.float64)
+
+    left = net.curves(x + u).hessian() - H - torch.einsum("bk,kij->bij", u, T)
+
+    worst = -float(left.min())  # below, as the third derivative of softplus is negative at 3
+    assert float(R.lower) * (1 - 0.1) <= worst <= float(R.lower)
 
 
 PLANTED = {
