@@ -90,6 +90,7 @@ def certify_explanation(
     if not 0 <= radius < math.inf:
         raise ValueError(f"expected a finite radius >= 0, got {radius}")
     require_finite(x)
+    x = x.detach().double()
     if x.numel() < 2:
         raise ValueError(
             f"expected a point with at least two numbers, got shape {tuple(x.shape)}; in R^1 a normal cannot turn"
@@ -100,9 +101,9 @@ def certify_explanation(
         raise UnsupportedModuleError(
             f"no certificate for a network that is not smooth: {named}; soften it, use average pooling"
         )
-    net = feed_forward(module, x.double(), target_class)
+    net = feed_forward(module, x, target_class)
     channels = x.shape[0] if x.ndim == 3 else 1
-    return certify_network(net, x.double().flatten(), radius, channels=channels, search=search)
+    return certify_network(net, x.flatten(), radius, channels=channels, search=search)
 
 
 def certify_network(

@@ -57,17 +57,17 @@ class _Reduced(NamedTuple):
         return M
 
 
-def smallest_tau(pencil: Pencil, *, attempts: int = 8) -> float:
+def smallest_tau(pencil: Pencil, *, start: float = 0.0, attempts: int = 8) -> float:
     """A number that bounds all curvatures of one sign on the ball, clamped at 0.
 
-    Y is chosen at the centre's own curvature and tau solved for; while Cholesky does not accept it,
-    the next attempt chooses Y for a tau half as large again. Choosing Y once more at the tau that was
-    found gained nothing on any of 275 inequalities of random networks.
+    Y is chosen at the centre's own curvature, or at ``start`` if that is larger, and tau solved for; while
+    Cholesky does not accept it, the next attempt chooses Y for a tau half as large again. Choosing Y once
+    more at the tau that was found gained nothing on any of 275 inequalities of random networks.
 
     Raises:
         NoCertificateError: If no tau is accepted.
     """
-    tau = _at_centre(pencil)
+    tau = max(_at_centre(pencil), start)
     for _ in range(attempts):
         accepted = _accepted(_reduce(pencil, tau), tau)
         if accepted < math.inf:
@@ -87,7 +87,7 @@ def largest_tau(pencil: Pencil, mirrored: Pencil) -> float:
     """
     first, second = sorted((pencil, mirrored), key=_at_centre, reverse=True)
     tau = smallest_tau(first)
-    return tau if _proven(_reduce(second, tau), tau) else max(tau, smallest_tau(second))
+    return tau if _proven(_reduce(second, tau), tau) else max(tau, smallest_tau(second, start=tau))
 
 
 def _at_centre(pencil: Pencil) -> float:

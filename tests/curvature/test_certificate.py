@@ -123,6 +123,7 @@ def test_a_module_is_certified_with_both_ends():
     assert 0 < certificate.curvature_attained <= certificate.curvature_bound
     assert certificate.gradient_norm_bound > 0
     assert certificate.map_change_bound < math.sqrt(2)
+    assert certify_explanation(soft, x.requires_grad_(True), target_class=1, radius=0.02) == certificate
 
 
 def test_rung_7_certifies_where_the_third_derivative_is_too_large(monkeypatch):

@@ -230,6 +230,23 @@ def test_the_cross_term_of_the_remainder_is_attained():
     assert float(R.lower) * (1 - 0.1) <= worst <= float(R.lower)
 
 
+@pytest.mark.parametrize("swap", [False, True])
+def test_both_signs_count_whichever_leads_at_the_centre(swap):
+    """Oracle: closed form. H in [-0.9, 0.1] along the only tangent direction, 0.1 at the centre: tau = 0.9."""
+    zero = torch.zeros(2, 2, dtype=torch.float64)
+    ends = [torch.diag(torch.tensor([value, 0.0], dtype=torch.float64)) for value in (0.1, 1.0)]
+    leading = tangent_form.Pencil(
+        G=torch.tensor([0.0, 1.0], dtype=torch.float64), H=zero, centre=ends[0], slopes=torch.zeros(2, 2, 2).double(),
+        rest=zero, radius=0.1, G2=0.0, lowest=1.0, slack=0.0,
+    )  # fmt: skip
+    other = leading._replace(centre=-ends[0], rest=ends[1])
+
+    tau = tangent_form.largest_tau(*((other, leading) if swap else (leading, other)))
+
+    assert 0.9 <= tau <= 0.9 * (1 + 1e-3)
+    assert tangent_form.smallest_tau(leading) < 0.11  # what forgetting the other sign would return
+
+
 PLANTED = {
     "no pre-activation remainder": (third_derivative, "_enclose"),
     "no interval of the bends": (loewner, "_bend_weights"),
