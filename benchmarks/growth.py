@@ -54,7 +54,7 @@ def costs(widths: list[int], repeats: int) -> list[float]:
 
 def draw(measured: dict[str, tuple[list[int], np.ndarray]]) -> Figure:
     """One panel for each axis, log-log, with the slope of the last doubling in the legend."""
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
     panels = figure.subplots(1, len(measured), sharey=True)
     for panel, (axis, (values, times)) in zip(panels, measured.items(), strict=True):
         for name, column in zip(COSTS, times.T, strict=True):
@@ -62,7 +62,7 @@ def draw(measured: dict[str, tuple[list[int], np.ndarray]]) -> Figure:
         panel.set(xlabel=f"{axis}   (legend: exponent at the end)")
         panel.set_xticks(values, [str(v) for v in values])
         panel.minorticks_off()
-        panel.legend(fontsize=6)
+        panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     panels[0].set_ylabel("time [ms]")
     return figure
 
@@ -76,7 +76,7 @@ def main() -> None:
     """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=8)
     parser.add_argument("--quick", action="store_true", help="leave out the largest value of each axis")
     options = parser.parse_args()
     measured = {}

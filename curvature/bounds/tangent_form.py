@@ -148,11 +148,11 @@ def _multiplier(pencil: Pencil, tau: float) -> Tensor:
 def _rotated_slopes(pencil: Pencil, V: Tensor, b: Tensor) -> Tensor:
     r""":math:`V^T(\pm T_k - (He_k)b^T - b(He_k)^T)V` for all k, ``[n, n, n]``."""
     n = len(b)
-    S = (pencil.slopes.reshape(-1, n) @ V).reshape(n, n, n)
-    S = torch.matmul(V.T, S)
+    half = (pencil.slopes.reshape(-1, n) @ V).reshape(n, n, n)
+    S = torch.matmul(V.T, half)
     HV, bV = pencil.H @ V, b @ V
     S.addcmul_(HV[:, :, None], bV[None, None, :], value=-2)  # its mirror image comes with the symmetric part
-    return (S + S.mT).mul_(0.5)
+    return torch.add(S, S.mT, out=half).mul_(0.5)
 
 
 def _weights(diagonal: Tensor, slopes: tuple[Tensor, Tensor], pull: Tensor, tau: float, radius: float) -> Tensor:

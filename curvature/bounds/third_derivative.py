@@ -186,7 +186,7 @@ def _next_layer(W: Tensor, before: Layer, radius: float, known: Layer | None) ->
                 bends.addcmul_(c[rows, :, None], before.Q[rows])
             Q.addmm_(W[:, rows], bends.flatten(1))
         Q = Q.reshape(-1, n, n)
-        Q_norm = torch.cat([symmetric_norm_bounds((Q[rows] + Q[rows].mT) / 2) for rows in _blocks(len(Q), n)])
+        Q_norm = torch.cat([symmetric_norm_bounds((Q[rows] + Q[rows].mT).mul_(0.5)) for rows in _blocks(len(Q), n)])
     else:
         assert known.Q is not None
         A, Q, Q_norm = known.A, known.Q, known.Q_norm
