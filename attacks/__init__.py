@@ -1,5 +1,6 @@
 """Explanations of networks, attacks on them, and what curvature says about both."""
 
+import attacks._interrupt  # noqa: F401 - first of all, before the imports that take long
 from attacks.attack import ATTACKS, Attack
 from attacks.config import AttackConfig, load_table, preset
 from attacks.datasets import ImageSet, load_images

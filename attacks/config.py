@@ -159,7 +159,7 @@ def _row(network: str, method: str, table: int | None) -> AttackConfig:
         return replace(
             _row("vgg16", method, 1), network=network, explanation_weight=_MNIST_WEIGHT, reason=_MNIST_REASON
         )
-    number = table or _TABLE_OF_NETWORK.get(network, 1)
+    number = _TABLE_OF_NETWORK.get(network, 1) if table is None else table
     if table is None and number == 2 and method != "gradient":
         number = 1
     rows = load_table(number)

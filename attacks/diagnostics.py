@@ -71,7 +71,9 @@ class CurvatureTrace:
 
     def __init__(self, *, every: int = 50, beta: float = 1.0, rtol: float = 2e-2, max_hvps: int = 40) -> None:
         if every < 1:
-            raise ValueError(f"expected every >= 1, got {every}")
+            raise ValueError(f"expected every >= 1 steps between samples, got {every}")
+        if not 0 < beta < math.inf:
+            raise ValueError(f"expected a finite beta > 0 for the curvature's softplus, got {beta}")
         self.every, self.beta, self.rtol, self.max_hvps = every, beta, rtol, max_hvps
         self.points: list[list[TracePoint]] = []
         self._images: list[_ImageTrace] = []

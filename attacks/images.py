@@ -78,10 +78,10 @@ def _read(path: Path) -> Image.Image:
             image = file.copy()
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"expected a picture, got '{path}', which cannot be read as one: {error}") from error
-    if image.mode in ("F", "I") and not np.isfinite(np.asarray(image, dtype=np.float64)).all():
+    if image.mode == "F" and not np.isfinite(np.asarray(image, dtype=np.float64)).all():
         raise ValueError(f"expected finite pixels, got NaN or infinity in '{path}'")
     if min(image.size) < 8:
         raise ValueError(f"expected a picture of at least 8x8 pixels, got {image.size[0]}x{image.size[1]} in '{path}'")
-    if image.mode in ("F", "I"):
+    if image.mode.startswith(("F", "I")):  # Pillow would cut 16-bit grey off at 255
         raise ValueError(f"expected 8-bit pixels, got mode {image.mode} in '{path}'; save it as 8-bit PNG")
     return image

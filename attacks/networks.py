@@ -130,8 +130,28 @@ class Network:
 
     def predict(self, x: Tensor) -> Tensor:
         """The predicted classes ``[B]`` of inputs ``[B, C, H, W]``."""
-        with torch.no_grad():
-            return self.module(x).argmax(1)
+        return self.logits(x).argmax(1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The outputs ``[B, classes]``, outside of any graph.
+
+        Raises:
+            ValueError: If the network cannot take these inputs, or returns something else.
+        """
+        try:
+            with torch.no_grad():
+                found = self.module(x)
+        except RuntimeError as error:  # torch's own complaint about shapes and dtypes
+            raise ValueError(
+                f"expected a network that takes {x.dtype} inputs of shape {tuple(x.shape)}, but {self.name or 'it'} "
+                f"cannot: {error}; wrong picture size, or weights of another dtype?"
+            ) from error
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(x):
+            got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"expected logits [{len(x)}, classes] from {self.name or 'the network'}, got {got}")
+        if not torch.isfinite(found).all():
+            raise ValueError(f"expected finite logits from {self.name or 'the network'}, got NaN or infinity")
+        return found
 
 
 def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
@@ -175,7 +195,16 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        raise ValueError(f"expected weights in '{path.name}', which cannot be read: {error}") from error
+        # torch's own words recommend to unpickle the file without care; they are not repeated.
+        raise ValueError(
+            f"expected weights in '{path.name}', which cannot be read ({type(error).__name__}): "
+            "it must be a safetensors file, or one that torch.load reads with weights_only=True"
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(
+            f"expected a state dict of tensors by name in '{path.name}', got {type(state).__name__} of other things; "
+            "save module.state_dict() alone"
+        )
     return state
 
 
@@ -294,7 +323,13 @@ def _user_network(name: str, weights: str | None, seed: int) -> Network:
         raise ValueError(f"expected a factory that returns a torch module or a Network, got {type(build).__name__}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = build()
+        try:
+            made = build()
+        except Exception as error:  # whatever the user's code raises
+            raise ValueError(
+                f"expected a factory that makes a network without arguments, but {name!r} raised "
+                f"{type(error).__name__}: {error}"
+            ) from error
     if not isinstance(made, (Network, nn.Module)):
         raise ValueError(f"expected a factory that returns a torch module or a Network, got {type(made).__name__}")
     network = dataclasses.replace(Network.of(made), name=name)
@@ -336,8 +371,10 @@ def load_network(name: str, *, weights: str | None = None, seed: int = 0) -> Net
         seed: Of random weights.
 
     Raises:
-        ValueError: If the name is unknown, or the weights are missing or do not fit.
+        ValueError: If the name is unknown, the weights are missing or do not fit, or the seed is out of range.
     """
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"expected a seed from 0 to 2**63 - 1, got {seed}")
     if ":" in name:
         return _user_network(name, weights, seed)
     if name not in NETWORKS:

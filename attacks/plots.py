@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from attacks.diagnostics import TracePoint
@@ -14,6 +16,7 @@ from attacks.manipulation import AttackResult
 from attacks.metrics import pcc
 from attacks.networks import Network
 
+_CURVES = (("map_mse", "map to target"), ("image_mse", "image to original"), ("output_mse", "output to original"))
 _QUANTILE = 0.995  # a few pixels hold most of a gradient map's mass; brighter ones are drawn alike
 
 
@@ -27,6 +30,16 @@ def plot_map(map_: Float[Tensor, "h w"], *, axes: Axes | None = None, title: str
     axes.imshow(values, cmap="inferno", vmin=0, vmax=float(np.quantile(values, _QUANTILE)) or None)
     axes.set(xticks=[], yticks=[], title=title)
     return figure
+
+
+def map_png(map_: Float[Tensor, "h w"]) -> bytes:
+    """One explanation map as a PNG of its own size, coloured as by ``plot_map``, without a frame."""
+    values = map_.detach().double().cpu().numpy()
+    brightest = float(np.quantile(values, _QUANTILE)) or float(values.max()) or 1.0
+    buffer = io.BytesIO()
+    colours = colormaps["inferno"](np.clip(values / brightest, 0, 1), bytes=True)[..., :3]
+    Image.fromarray(np.ascontiguousarray(colours)).save(buffer, format="png")
+    return buffer.getvalue()
 
 
 def plot_overview(
@@ -49,6 +62,8 @@ def plot_overview(
     difference = adversarial - original
     factor = magnification(difference)
     _show(top[3], 0.5 + factor * difference, f"perturbation x {factor:g}")
+    top[0].set_ylabel("image")
+    bottom[0].set_ylabel("explanation map")
     for axes, map_ in zip(bottom, (result.target_map, result.original_maps, result.maps), strict=False):
         similarity = float(pcc(map_[index][None], result.target_map[index][None]))
         plot_map(
@@ -90,7 +105,8 @@ def plot_trace(points: Sequence[TracePoint], *, beta: float) -> Figure:
     right.plot(steps, [p.normal_change for p in points], marker="o", ms=3, label="change of the unit normal")
     right.plot(steps, [p.chord_budget_estimate for p in points], marker="s", ms=3, label="budget (estimate)")
     right.plot(steps, [p.chord_curvature_estimate for p in points], ls=":", label="of it, curvature along the set")
-    right.axhline(2, color="0.5", lw=0.8, ls="--")
+    if max(p.chord_budget_estimate for p in points) > 1:  # far below it, the limit would flatten the curves
+        right.axhline(2, color="0.5", lw=0.8, ls="--")
     right.set(
         xlabel="step", ylabel=r"$\|n(x_t) - n(x_0)\|$", title="the normal's turn (a chord, at most 2)", ylim=(0, None)
     )
@@ -110,8 +126,11 @@ def magnification(difference: Tensor) -> float:
 
 def plot_history(result: AttackResult, *, index: int = 0) -> Figure:
     """The loss and its parts over the steps, for one sample."""
-    figure = Figure(figsize=(4.1, 2.8), layout="constrained")
-    _curves(figure.subplots(), result, index)
+    panels = [(name, label) for name, label in _CURVES if name in result.history]
+    figure = Figure(figsize=(8.2, 2.6), layout="constrained")
+    for axes, (name, label) in zip(figure.subplots(1, max(1, len(panels)), squeeze=False)[0], panels, strict=False):
+        _curve(axes, result, index, (name, label))
+        axes.set(title=label, xlabel="step", ylabel="MSE")
     return figure
 
 
@@ -126,12 +145,18 @@ def _show(axes: Axes, image: Tensor | None, title: str) -> None:
 
 
 def _curves(axes: Axes, result: AttackResult, index: int) -> None:
-    for name, label in (("map_mse", "map to target"), ("image_mse", "image"), ("output_mse", "output")):
-        if name in result.history:
-            axes.semilogy(np.maximum(result.history[name][:, index].numpy(), 1e-16), label=label, lw=1)
-    axes.set(xlabel="step", ylabel="MSE")
+    for curve in _CURVES:
+        if curve[0] in result.history:
+            _curve(axes, result, index, curve)
+    axes.set(xlabel="step", ylabel="MSE", box_aspect=1)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=7)
+
+
+def _curve(axes: Axes, result: AttackResult, index: int, curve: tuple[str, str]) -> None:
+    values = result.history[curve[0]][:, index].double().numpy()
+    # Exactly zero before the first step has changed anything: no place on a logarithmic axis.
+    axes.semilogy(np.arange(len(values)), np.where(values > 0, values, np.nan), label=curve[1], lw=1)
 
 
 def png_of(figure: Figure) -> bytes:

@@ -74,7 +74,7 @@ def load_target(  # noqa: PLR0913
         return _drawn(source, network, image)
     if source == SAME and target_class is None:
         raise ValueError("expected a class for the target 'same', as its own map is reached already; name one")
-    classes = int(network.module(image.detach()).shape[1])
+    classes = network.logits(image.detach()).shape[1]
     if target_class is not None and not 0 <= target_class < classes:
         raise ValueError(f"expected a target class in 0..{classes - 1}, got {target_class}")
     if source == SAME:

@@ -26,7 +26,7 @@ class Explain:
     network: str = "efficientnet_lite0"
     """Name of a network, or package.module:factory of your own, with --weights for its file."""
     image: str = "chelsea"
-    """Picture to explain: a name (chelsea, coffee, rocket, astronaut, digits/17, mnist/3) or a file."""
+    """Picture to explain: a name (chelsea, coffee, rocket, astronaut, digits/INDEX, mnist/INDEX) or a file."""
     methods: tuple[str, ...] | None = None
     """Explanation methods; by default all that the network has (pattern_attribution needs --patterns)."""
     beta: tuple[float, ...] = (math.inf, 10.0, 3.0, 2.0, 1.0)

@@ -17,7 +17,7 @@ def load_on(device: str, name: str, *, weights: str | None, seed: int, patterns:
     """
     try:
         found = torch.device(device)
-        torch.zeros(1, device=found)
+        torch.zeros(1, device=found).item()  # the device 'meta' makes tensors that hold nothing
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"expected a torch device that this machine has, got {device!r}: {str(error).splitlines()[0]}"

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+import curvature
 from attacks.images import Picture
 from attacks.manipulation import AttackResult
 from attacks.networks import Network
-from attacks.plots import magnification, plot_history, plot_map, plot_overview, plot_trace, png_of
+from attacks.plots import magnification, map_png, plot_history, plot_overview, plot_trace, png_of
 from attacks.storage import write_atomically
 
 
@@ -57,7 +58,9 @@ def write_report(  # noqa: PLR0913
             history=_svg(plot_history(result)) if result.history else "",
             trace=_trace(result),
             label=_label(network, int(result.target_class[0])),
+            credits=list(dict.fromkeys(picture.credit for picture in pictures)),
             story=_story(summary),
+            kinks=_kinks(network, result),
         )
     )
     write_atomically(folder / "overview.png", png_of(plot_overview(result, network, target=target)))
@@ -85,13 +88,13 @@ def _panels(network: Network, result: AttackResult, target: Tensor) -> list[dict
         ("manipulated", adversarial, result.maps),
     )
     panels = [
-        {"title": title, "image": _uri(_pixels_png(image)), "map": _uri(png_of(plot_map(map_[0])))}
+        {"title": title, "image": _uri(_pixels_png(image)), "map": _uri(map_png(map_[0]))}
         for title, image, map_ in images
     ]
     return [
         *panels,
         {
-            "title": f"the change, magnified {factor:g} times",
+            "title": f"change, x {factor:g}",
             "image": _uri(_pixels_png(0.5 + factor * difference)),
             "map": "",
         },
@@ -100,6 +103,13 @@ def _panels(network: Network, result: AttackResult, target: Tensor) -> list[dict
 
 def _trace(result: AttackResult) -> str:
     return "" if result.trace is None else _svg(plot_trace(result.trace.points[0], beta=result.trace.beta))
+
+
+def _kinks(network: Network, result: AttackResult) -> list[str]:
+    """Layers at which even the softened network's normal jumps, as max-pooling."""
+    if result.trace is None:
+        return []
+    return [f"{found.path} ({found.kind})" for found in curvature.hypotheses(network.soften(result.trace.beta).module)]
 
 
 def _story(summary: dict[str, Any]) -> dict[str, float] | None:
@@ -150,7 +160,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     if c["trace"]:
         rows.append(
             (
-                f"largest curvature at beta = {c['beta']:g} (estimate, 1/length)",
+                f"largest curvature in magnitude at beta = {c['beta']:g} (estimate, 1/length)",
                 _text(c["original"]),
                 _text(c["adversarial"]),
             )

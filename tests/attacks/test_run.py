@@ -3,16 +3,21 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from attacks import load_result
 from attacks.__main__ import main
 
+ODD = "tests.attacks.odd_networks"
 RUN = [
     "run",
     "--network",
@@ -150,6 +155,9 @@ def bad(tmp_path: Path, name: str) -> list[str]:
     text = tmp_path / "text.png"
     text.write_text("no picture")
     Image.new("L", (30, 30)).save(tmp_path / "large.png")
+    Image.new("I;16", (8, 8), 30000).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((8, 8), np.nan, dtype=np.float32)).save(tmp_path / "nan.tiff")
+    torch.save([1, 2], tmp_path / "list.pt")
     (tmp_path / "file").write_text("")
     return {
         "unknown network": [*RUN, "--network", "vgg17"],
@@ -163,7 +171,29 @@ def bad(tmp_path: Path, name: str) -> list[str]:
         "bad iterations": [*RUN, "--iterations", "0"],
         "no row": [*RUN, "--table", "3"],
         "unknown device": [*RUN, "--device", "abacus"],
+        "16-bit picture": [*RUN, "--image", str(tmp_path / "deep.png")],
+        "NaN pixels": [*RUN, "--image", str(tmp_path / "nan.tiff")],
+        "folder in /proc": [*RUN, "--out", "/proc/x/out"],
         "missing weights": [*RUN, "--weights", str(tmp_path / "none.pt")],
+        "damaged weights": [*RUN, "--weights", str(text)],
+        "weights of other things": [*RUN, "--weights", str(tmp_path / "list.pt")],
+        "no table": [*RUN, "--table", "0"],
+        "three betas": [*RUN, "--beta", "1", "2", "3"],
+        "NaN lr": [*RUN, "--lr", "nan"],
+        "negative seed": [*RUN, "--seed", "-1"],
+        "negative period": [*RUN, "--curvature-every", "-5"],
+        "beta of no curvature": [*RUN, "--curvature-beta", "0", "--curvature-every", "0"],
+        "class out of range": [*RUN, "--target-class", "5000"],
+        "device without data": [*RUN, "--device", "meta"],
+        "activation": [*RUN, "--network", f"{ODD}:leaky"],
+        "size of a user's network": [
+            *(*RUN, "--network", f"{ODD}:any_size"),
+            *("--image", str(tmp_path / "large.png"), "--target", str(tmp_path / "large.png")),
+        ],
+        "dtype of a user's network": [*RUN, "--network", f"{ODD}:double"],
+        "no logits": [*RUN, "--network", f"{ODD}:no_logits"],
+        "NaN weights": [*RUN, "--network", f"{ODD}:not_finite"],
+        "broken factory": [*RUN, "--network", f"{ODD}:broken"],
     }[name]
 
 
@@ -179,7 +209,26 @@ NAMES = [
     "bad iterations",
     "no row",
     "unknown device",
+    "16-bit picture",
+    "NaN pixels",
+    "folder in /proc",
     "missing weights",
+    "damaged weights",
+    "weights of other things",
+    "no table",
+    "three betas",
+    "NaN lr",
+    "negative seed",
+    "negative period",
+    "beta of no curvature",
+    "class out of range",
+    "device without data",
+    "activation",
+    "size of a user's network",
+    "dtype of a user's network",
+    "no logits",
+    "NaN weights",
+    "broken factory",
 ]
 
 
@@ -196,6 +245,18 @@ def test_bad_input_is_one_clear_paragraph_with_status_two(name, tmp_path, capsys
     assert not (tmp_path / "new").exists()
 
 
+def test_an_activation_that_cannot_be_softened_is_named(tmp_path, capsys):
+    """Oracle: the path and the type in the message."""
+    assert main([*bad(tmp_path, "activation"), "--out", str(tmp_path / "out")]) == 2
+    assert "'2' (LeakyReLU)" in capsys.readouterr().err
+
+
+def test_the_advice_of_torch_to_load_carelessly_is_not_repeated(tmp_path, capsys):
+    """Oracle: the message on a damaged weights file."""
+    assert main([*bad(tmp_path, "damaged weights"), "--out", str(tmp_path / "out")]) == 2
+    assert "arbitrary code" not in capsys.readouterr().err
+
+
 def test_an_unknown_option_exits_with_status_two():
     """Oracle: the usage contract."""
     with pytest.raises(SystemExit) as caught:
@@ -203,8 +264,9 @@ def test_an_unknown_option_exits_with_status_two():
     assert caught.value.code == 2
 
 
-def test_ctrl_c_keeps_the_state_and_says_so(tmp_path):
-    """Oracle: an interrupt signal sent to a running attack."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_state_and_says_so(tmp_path, number):
+    """Oracle: the signal sent to a running attack."""
     command = [
         sys.executable,
         "-u",
@@ -225,12 +287,31 @@ def test_ctrl_c_keeps_the_state_and_says_so(tmp_path):
     seen = ""
     while "/200000" not in seen or ("0/200000" in seen[-200:] and "1" not in seen.split("attack")[-1][:20]):
         seen += os.read(process.stderr.fileno(), 1024).decode()
-    process.send_signal(2)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
     assert "interrupted: this is the state after" in errors
     _, metadata = load_result(tmp_path / "result.safetensors")
     assert 0 < metadata["completed"] < 200000
+
+
+def test_a_signal_before_the_attack_ends_it_without_a_traceback(tmp_path):
+    """Oracle: the contract; whether it still imports or already loads depends on the machine."""
+    command = [sys.executable, "-m", "attacks", *RUN, "--iterations", "200000", "--out", str(tmp_path / "new")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=400)
+    assert "Traceback" not in errors
+    assert process.returncode in (-signal.SIGINT, 0, 1)
+
+
+def test_pages_of_an_earlier_run_do_not_stay_beside_a_new_result(tmp_path, monkeypatch):
+    """Oracle: a run whose drawing fails after its result was written."""
+    (tmp_path / "report.html").write_text("an earlier run's")
+    monkeypatch.setattr("attacks.commands.run.write_report", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
+    assert main([*RUN, "--iterations", "2", "--out", str(tmp_path)]) == 2
+    assert {p.name for p in tmp_path.iterdir()} == {"result.safetensors"}
 
 
 def test_a_damaged_result_is_named(tmp_path):
