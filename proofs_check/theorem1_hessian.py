@@ -98,7 +98,7 @@ def hessian_pieces(*, sup_g: sp.Expr = sp.S.One, power: int = 2) -> dict[str, sp
         "chain rule": chain.doit(),
         "(sum q)^2 - sum q^2 grows by 2 q sum q with each q >= 0": (S + q) ** 2 - (Q + q**2) - (S**2 - Q) - 2 * S * q,
         "1/4 - g = (sigma - 1/2)^2, so g <= 1/4": sp.Rational(1, 4) - g(x) - (sigma(x) - sp.Rational(1, 2)) ** 2,
-        **{f"recursion unrolled, {depth} layers": _unrolled(depth, sup_g, power) for depth in (1, 2, 5)},
+        **{f"recursion unrolled to depth {depth}": _unrolled(depth, sup_g, power) for depth in (1, 2, 5)},
         **gradient_pieces(),
     }
 
