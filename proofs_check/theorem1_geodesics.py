@@ -188,7 +188,7 @@ def _evidence(found: tuple[Arc, ...], useful: int, holds: bool, used: dict[int, 
     )
     return Evidence(
         strength=Strength.NUMERIC,
-        scope=f"{len(found)} geodesics of length 0.02 to 0.14/sqrt(beta) on level sets: random 4-8-..-1 networks of 1-4 "
+        scope=f"{len(found)} geodesics of length 0.018 to 0.135 over sqrt(beta) on level sets: random 4-8-..-1 networks of 1-4 "
         "hidden layers and the digits network, beta 0.5 to 30",
         verdict=verdict,
         margin=1 - max(used.values(), default=1.0),
