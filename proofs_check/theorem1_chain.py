@@ -97,8 +97,8 @@ def sign_rigorous(_: int, *, sign: int = 1) -> Evidence:
         scope="f = s(x) + s(-x) + s(y) + s(-y), beta = 2, p = (1, .9), p0 = (.9, 1), the arc of S between them",
         verdict=REFUTED if wrong else UNDECIDED,
         margin=float(turn.abs_lower()),
-        witness=f"<n(p) - n(p0), p - p0> in {show(turn)}, > 0. All along the arc lambda in {show(curvature, 3)}, < 0, and "
-        "<u, p - p0> > 0, so the printed right-hand side of (19) has a negative product with p - p0",
+        witness=f"<n(p) - n(p0), p - p0> in {show(turn)}, > 0. All along the arc lambda in {show(curvature, 3)}, < 0, "
+        "and <u, p - p0> > 0, so the printed right-hand side of (19) has a negative product with p - p0",
     )
 
 
@@ -174,8 +174,8 @@ def condition_symbolic(_: int, *, start: int = -1) -> Evidence:
     f = (sp.log(1 + sp.exp(b * x)) + sp.log(1 + sp.exp(-b * x))) / b  # does not depend on y
     sides = [sp.sign(sp.tanh(b * sp.S(end) / 2)) for end in (start, 1)]
     return counterexample(
-        f"f(x, y) = s(x) + s(-x), from ({start}, 0) to (1, 0): H has only the entry xx and G only the entry x, so P H = "
-        "0 and the claimed bound is 0",
+        f"f(x, y) = s(x) + s(-x), from ({start}, 0) to (1, 0): H has only the entry xx and G only the entry x, so "
+        "P H = 0 and the claimed bound is 0",
         {"f_x = tanh(beta x/2), so n = (sign x, 0)": sp.simplify((sp.diff(f, x) - sp.tanh(b * x / 2)).rewrite(sp.exp))},
         {"n_1(end) - n_1(start), zero by the claim": sides[1] - sides[0]},
     )
@@ -234,9 +234,10 @@ def rough_rigorous(_: int, *, factor: str = "1") -> Evidence:
     least = relu.min(pool)
     return Evidence(
         strength=RIGOROUS,
-        scope="relu(x) + relu(y), from (-s, 1) to (s, 1-s), and max(x, y), from (1-s, 1) to (1, 1-s), s = 1e-6, level 1",
+        scope="relu(x) + relu(y), from (-s, 1) to (s, 1-s), and max(x, y), from (1-s, 1) to (1, 1-s), s = 1e-6, "
+        "level 1",
         verdict=REFUTED if least > 1000 else UNDECIDED,
         margin=float(least.lower()),
-        witness=f"||n - n0||/d_g = {float(relu.lower()):.3g} (ReLU), {float(pool.lower()):.3g} (max-pool), rounded, where "
-        "lambda_max = 0 off the kink; s cancels: ||n - n0||/d_g = constant/s",
+        witness=f"||n - n0||/d_g = {float(relu.lower()):.3g} (ReLU), {float(pool.lower()):.3g} (max-pool), rounded, "
+        "where lambda_max = 0 off the kink; s cancels: ||n - n0||/d_g = constant/s",
     )

@@ -254,18 +254,19 @@ CLAIMS = (
         expected=PROVED,
         statement="Where G = grad f != 0, n = G/||G||, and for all e_i, e_j tangent to the level set, the second "
         "fundamental form L(e_i, e_j) = -<D_(e_i) n, e_j> equals -<H e_i, e_j>/||G||, H the Hessian of f.",
-        argument="<G, e_j> = 0 removes the derivative of 1/||G||. In symbols: differentiate <n, e> = a/sqrt(a^2 + rho), "
-        "a = <G, e>, rho the squared length of the rest of G, in direction u at a = 0: only a' = <H u, e> survives.",
+        argument="<G, e_j> = 0 removes the derivative of 1/||G||. In symbols: differentiate <n, e> = a/sqrt(a^2 + "
+        "rho), a = <G, e>, rho the squared length of the rest of G, in direction u at a = 0: only a' = <H u, e> "
+        "survives.",
         checks=((SYMBOLIC, form_symbolic), (NUMERIC, form_numeric)),
     ),
     Claim(
         id="thm1.step2.any_basis",
         source="eq. 11-14, 'a basis of the tangent space'",
         expected=REFUTED,
-        statement="For every basis e_1, ..., e_(d-1) of the tangent space the matrix L_ij = L(e_i, e_j) has ||L||_F = "
-        "sqrt(lambda_1^2 + ... + lambda_(d-1)^2), lambda_i the principal curvatures.",
-        argument="A shear changes the matrix L_ij but not the curvatures. The basis must be orthonormal, as step 4 says "
-        "of its own; with that one word in step 2 the proof stands (thm1.step3.frobenius_eigenvalues).",
+        statement="For every basis e_1, ..., e_(d-1) of the tangent space the matrix L_ij = L(e_i, e_j) has ||L||_F "
+        "= sqrt(lambda_1^2 + ... + lambda_(d-1)^2), lambda_i the principal curvatures.",
+        argument="A shear changes the matrix L_ij but not the curvatures. The basis must be orthonormal, as step 4 "
+        "says of its own; with that one word in step 2 the proof stands (thm1.step3.frobenius_eigenvalues).",
         checks=((SYMBOLIC, basis_symbolic), (RIGOROUS, basis_rigorous)),
     ),
     Claim(
@@ -274,8 +275,8 @@ CLAIMS = (
         expected=PROVED,
         statement="For every orthonormal basis of the tangent space the matrix L_ij = L(e_i, e_j) has ||L||_F = "
         "sqrt(lambda_1^2 + ... + lambda_(d-1)^2), lambda_i the principal curvatures.",
-        argument="tr L^2 is the sum of the squared entries of a symmetric L and of its squared eigenvalues. The latter "
-        "by the spectral theorem.",
+        argument="tr L^2 is the sum of the squared entries of a symmetric L and of its squared eigenvalues. The "
+        "latter by the spectral theorem.",
         checks=((SYMBOLIC, eigenvalues_symbolic), (NUMERIC, eigenvalues_numeric)),
     ),
     Claim(
@@ -284,8 +285,9 @@ CLAIMS = (
         expected=PROVED,
         statement="For every softplus network of one output: where ||grad f|| >= c > 0, every principal curvature of "
         "the level set has |lambda_i| <= beta C~/c, C~ of eq. 10.",
-        argument="max |lambda_i| <= ||L||_F = ||Q^T H Q||_F/||G|| <= ||H||_F/c <= beta C~/c, Q an orthonormal tangent "
-        "frame. By thm1.step1.hessian_frobenius, thm1.step2.second_fundamental_form, thm1.step3.frobenius_eigenvalues.",
+        argument="max |lambda_i| <= ||L||_F = ||Q^T H Q||_F/||G|| <= ||H||_F/c <= beta C~/c, Q an orthonormal "
+        "tangent frame. By thm1.step1.hessian_frobenius, thm1.step2.second_fundamental_form, "
+        "thm1.step3.frobenius_eigenvalues.",
         checks=((SYMBOLIC, lambda_symbolic), (RIGOROUS, lambda_rigorous)),
     ),
     Claim(
@@ -294,10 +296,10 @@ CLAIMS = (
         expected=REFUTED,
         statement="For every network there is a constant C, which depends on its weights alone, such that ||n(p) - "
         "n(p0)|| <= beta C d_g(p, p0) for all p, p0, eps and c > 0 that meet the hypotheses of Theorem 1.",
-        argument="C = C~/c depends on c too, the least gradient norm near p, and so on p and eps. Near the minimum of "
-        "this network the level sets are small closed convex curves; with eps above its diameter each meets the "
-        "hypotheses, with a c of its own, and its normal turns ever faster. The supplement's own proof has C = C~/c; the "
-        "theorem's words 'depends on the weights' have to be read as 'the weights and c'.",
+        argument="C = C~/c depends on c too, the least gradient norm near p, and so on p and eps. Near the minimum "
+        "of this network the level sets are small closed convex curves; with eps above its diameter each meets the "
+        "hypotheses, with a c of its own, and its normal turns ever faster. The supplement's own proof has C = C~/c; "
+        "the theorem's words 'depends on the weights' have to be read as 'the weights and c'.",
         checks=((SYMBOLIC, weights_symbolic), (RIGOROUS, weights_rigorous)),
     ),
 )

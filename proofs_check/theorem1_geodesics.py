@@ -188,12 +188,12 @@ def _evidence(found: tuple[Arc, ...], useful: int, holds: bool, used: dict[int, 
     )
     return Evidence(
         strength=Strength.NUMERIC,
-        scope=f"{len(found)} geodesics of length 0.018 to 0.135 over sqrt(beta) on level sets: random 4-8-..-1 networks of 1-4 "
-        "hidden layers and the digits network, beta 0.5 to 30",
+        scope=f"{len(found)} geodesics of length 0.018 to 0.135 over sqrt(beta) on level sets: random "
+        "4-8-..-1 networks of 1-4 hidden layers and the digits network, beta 0.5 to 30",
         verdict=verdict,
         margin=1 - max(used.values(), default=1.0),
-        witness=f"{useful} tell something; {undecided} without certified hypotheses, {flat} with a change below {FLAT:g}, "
-        f"{text}. Used of the bound (least/quartiles/largest): {by_beta}; {by_depth}",
+        witness=f"{useful} tell something; {undecided} without certified hypotheses, {flat} with a change below "
+        f"{FLAT:g}, {text}. Used of the bound (least/quartiles/largest): {by_beta}; {by_depth}",
     )
 
 

@@ -10,6 +10,8 @@ derivatives; :math:`\sum q_i^2 \le (\sum q_i)^2` for :math:`q_i = \|\nabla z_i\|
 to eq. 10 times sup g, and g = sigma(1-sigma) <= 1/4. It holds for several outputs as well.
 """
 
+from functools import partial
+
 import mpmath
 import numpy as np
 import sympy as sp
@@ -173,7 +175,7 @@ def quarter_symbolic(_: int, *, sup_g: sp.Expr = sp.S.One / 4) -> Evidence:
 
 
 def _boxes(quantity: str, factor: str = "1") -> Check:
-    return lambda seed: on_boxes(seed, quantity=quantity, factor=factor)
+    return partial(on_boxes, quantity=quantity, factor=factor)
 
 
 CLAIMS = (
@@ -192,8 +194,8 @@ CLAIMS = (
         expected=PROVED,
         statement="For every softplus network a^(L) of any widths and depth, with or without biases, and every x: "
         "||grad a^(L)(x)||_F <= ||W^(1)||_F ... ||W^(L)||_F.",
-        argument="0 < sigma < 1 and Cauchy-Schwarz, layer by layer. grad a^(l) = D W^(l) grad a^(l-1), D diagonal with "
-        "entries sigma, so ||D W J||_F <= ||W J||_F <= ||W||_F ||J||_F.",
+        argument="0 < sigma < 1 and Cauchy-Schwarz, layer by layer. grad a^(l) = D W^(l) grad a^(l-1), D diagonal "
+        "with entries sigma, so ||D W J||_F <= ||W J||_F <= ||W||_F ||J||_F.",
         checks=((SYMBOLIC, gradient_symbolic), (RIGOROUS, _boxes("gradient"))),
     ),
     Claim(
@@ -204,9 +206,10 @@ CLAIMS = (
         "||H(x)||_F <= beta C~ with C~ = sum over m of prod_(l>m) ||W^(l)||_F prod_(l<=m) ||W^(l)||_F^2. (With a "
         "linear layer on top: m runs over the softplus layers, the top layer's norm is a factor of each term.)",
         argument="The chain rule splits the Hessian in two parts, and Cauchy-Schwarz bounds both. With J_l, T_l the "
-        "Frobenius norms of all first and second derivatives of layer l: J_l <= ||W_l|| J_(l-1), T_l <= beta (||W_l|| "
-        "J_(l-1))^2 + ||W_l|| T_(l-1); eq. 10 solves the recursion by induction (a further layer multiplies every "
-        "term by its norm and adds the term m = L). The supplement cites |sigma| <= 1 and also uses |g| <= 1; both hold.",
+        "Frobenius norms of all first and second derivatives of layer l: J_l <= ||W_l|| J_(l-1), T_l <= beta "
+        "(||W_l|| J_(l-1))^2 + ||W_l|| T_(l-1); eq. 10 solves the recursion by induction (a further layer multiplies "
+        "every term by its norm and adds the term m = L). The supplement cites |sigma| <= 1 and also uses |g| <= 1; "
+        "both hold.",
         checks=((SYMBOLIC, hessian_symbolic), (RIGOROUS, _boxes("hessian"))),
     ),
     Claim(

@@ -46,8 +46,8 @@ def displacement_rigorous(seed: int, *, factor: str = "1", cases: int = 32) -> E
     decided = len(shares) - open_cases
     return Evidence(
         strength=RIGOROUS,
-        scope=f"{decided} segments in random networks of 2-4 softplus layers in R^3 (of {cases}: {skipped} skipped as G may "
-        f"vanish, {open_cases} too close to call)",
+        scope=f"{decided} segments in random networks of 2-4 softplus layers in R^3 (of {cases}: {skipped} skipped as "
+        f"G may vanish, {open_cases} too close to call)",
         verdict=PROVED if open_cases == 0 and decided > cases / 2 else UNDECIDED,
         margin=1 - max(shares, default=1.0),
         witness=f"used of the bound: median {np.median(shares):.3f}, largest {max(shares):.3f}" if shares else "none",
@@ -103,7 +103,8 @@ def map_symbolic(_: int, *, power: int = 1) -> Evidence:
         "all numbers of pixels and channels; every pair n, n0 of unit vectors",
         {
             "h - h0 = ((a - a0) - h0 (S - S0))/S where a0 = h0 S0": a / s - h - ((a - h * s0) - h * (s - s0)) / s,
-            "I - h0 1^T in the plane of h0 and 1: its Gram matrix has the trace ||h0||^2 ||1||^2": gram.trace() - norm_squared,
+            "I - h0 1^T in the plane of h0 and 1: its Gram matrix has the trace ||h0||^2 ||1||^2": gram.trace()
+            - norm_squared,
             "and the determinant 0": gram.det(),
         },
     )
@@ -200,12 +201,13 @@ def connected_numeric(seed: int, *, factor: float = 1.0, cases: int = 25) -> Evi
     verdict = Verdict.VERIFIED if good else (REFUTED if worst > 1 + 1e-9 else UNDECIDED)
     return Evidence(
         strength=NUMERIC,
-        scope=f"{tried} curves in S from p, {cases} random networks of 2-4 softplus layers in R^2 and R^3, delta certified "
-        f"by ball arithmetic ({vacuous} networks vacuous: theta of 45 degrees or more)",
+        scope=f"{tried} curves in S from p, {cases} random networks of 2-4 softplus layers in R^2 and R^3, delta "
+        f"certified by ball arithmetic ({vacuous} networks vacuous: theta of 45 degrees or more)",
         verdict=verdict,
         margin=1 - worst,
-        witness=f"length x cos(theta)/chord is at most {worst:.6f} (1e-9 over 1 allowed for rounding); sin theta: "
-        f"median {np.median(sines):.3f}, largest {max(sines):.3f}, {sum(s < 1e-3 for s in sines)} nearly flat (below .001)",
+        witness=f"length x cos(theta)/chord is at most {worst:.6f} (1e-9 over 1 allowed for "
+        f"rounding); sin theta: median {np.median(sines):.3f}, largest {max(sines):.3f}, below .001 (nearly flat) in "
+        f"{sum(s < 1e-3 for s in sines)} networks",
     )
 
 

@@ -85,8 +85,8 @@ def product_witness(_: int, *, w: tuple[str, str] = ("1", "1")) -> Evidence:
         scope=f"d = 2, w = ({w[0]}, {w[1]}), beta = 1, every x with w.x = 1.6811",
         verdict=REFUTED if apart else Verdict.UNDECIDED,
         margin=float(abs(difference).lower()),
-        witness=f"left minus right side of (21) = w times {show(difference, 7)}, as P(e1 + e2 < t) = (e^2t - (1+t) e^t)/(e^t "
-        "- 1)^2 and (21) needs sigma(t/sqrt 2), t = 1.6811",
+        witness=f"left minus right side of (21) = w times {show(difference, 7)}, as P(e1 + e2 < t) = (e^2t - (1+t) "
+        "e^t)/(e^t - 1)^2 and (21) needs sigma(t/sqrt 2), t = 1.6811",
     )
 
 
@@ -322,11 +322,11 @@ CLAIMS = (
         id="thm2.product_noise",
         source="eq. 21, 26-28",
         expected=REFUTED,
-        statement="Let the components of eps be independent, each of density p_beta, as in (26). Then for every d, w != 0 "
-        "and x: E grad g(x - eps) = grad g_(beta/||w||)(x), g(x) = relu(w^T x), g_beta(x) = sp_beta(w^T x). (21)",
-        argument="A product of logistic densities is not invariant under rotation. The line before (28) integrates over "
-        "eps_p = w.eps/||w|| with density p_beta, but eps_p has another law unless w lies on an axis. The error is about "
-        "0.01 ||w|| for w = (1, 1): small, not zero.",
+        statement="Let the components of eps be independent, each of density p_beta, as in (26). Then for every d, w "
+        "!= 0 and x: E grad g(x - eps) = grad g_(beta/||w||)(x), g(x) = relu(w^T x), g_beta(x) = sp_beta(w^T x). (21)",
+        argument="A product of logistic densities is not invariant under rotation. The line before (28) integrates "
+        "over eps_p = w.eps/||w|| with density p_beta, but eps_p has another law unless w lies on an axis. The error "
+        "is about 0.01 ||w|| for w = (1, 1): small, not zero.",
         checks=((SYMBOLIC, product_closed_form), (RIGOROUS, product_witness), (NUMERIC, product_sampled)),
     ),
     Claim(
@@ -335,23 +335,24 @@ CLAIMS = (
         expected=PROVED,
         statement="Let w != 0. With the product noise of (26), (21) holds for all x if and only if w has exactly one "
         "non-zero entry.",
-        argument="Equal laws have equal fourth cumulants, and those agree only on an axis. (21) for all x says that w . eps "
-        "and ||w|| eps_1 have the same law, so kappa_4 sum w_i^4 = kappa_4 (sum w_i^2)^2, kappa_4 = 2 pi^4/(15 beta^4); the "
-        "difference is 2 kappa_4 times the sum of w_i^2 w_j^2, i < j. A second way: 1/phi(s) = sinh(pi s)/(pi s) is the "
-        "product of 1 + s^2/k^2 over k, so 1/(phi(w_1 s) phi(w_2 s)) > 1/phi(||w|| s) at every s != 0 if w_1 w_2 != 0, and "
-        "so on. The other direction is thm2.product_noise_on_axis.",
+        argument="Equal laws have equal fourth cumulants, and those agree only on an axis. (21) for all x says that "
+        "w . eps and ||w|| eps_1 have the same law, so kappa_4 sum w_i^4 = kappa_4 (sum w_i^2)^2, kappa_4 = 2 "
+        "pi^4/(15 beta^4); the difference is 2 kappa_4 times the sum of w_i^2 w_j^2, i < j. A second way: 1/phi(s) = "
+        "sinh(pi s)/(pi s) is the product of 1 + s^2/k^2 over k, so 1/(phi(w_1 s) phi(w_2 s)) > 1/phi(||w|| s) at "
+        "every s != 0 if w_1 w_2 != 0, and so on. The other direction is thm2.product_noise_on_axis.",
         checks=((SYMBOLIC, only_on_axis_symbolic), (RIGOROUS, only_on_axis_rigorous)),
     ),
     Claim(
         id="thm2.gaussian_gap",
         source="remark after Theorem 2 in the main text",
         expected=PROVED,
-        statement="With noise N(0, sigma^2 I) in place of p_beta the gate P(w.eps < w.x) differs from sigma_beta(w.x/||w||); "
-        "the supremum over x of the difference is, rounded to seven decimals, 0.0135977 for sigma beta = log(2) sqrt(2 pi), "
-        "0.0226628 for pi/sqrt(3), 0.0094576 for 1.70174; for every sigma it exceeds 0.009456.",
-        argument="Both sides are enclosed as functions of t = beta w.x/||w||. Beyond t = 24 each is within 1e-9 of 1. "
-        "Phi(t/sigma) falls as sigma grows, so at the two extreme points for 1.70174 one of the errors grows whichever way "
-        "sigma moves.",
+        statement="With noise N(0, sigma^2 I) in place of p_beta the gate P(w.eps < w.x) differs from "
+        "sigma_beta(w.x/||w||); the supremum over x of |difference| is, rounded to seven decimals, 0.0135977 for "
+        "sigma beta = log(2) sqrt(2 pi), 0.0226628 for pi/sqrt(3), 0.0094576 for 1.70174; for every sigma it exceeds "
+        "0.009456.",
+        argument="Both sides are enclosed as functions of t = beta w.x/||w||. Beyond t = 24 each is within 1e-9 of "
+        "1. Phi(t/sigma) falls as sigma grows, so at the two extreme points for 1.70174 one of the errors grows "
+        "whichever way sigma moves.",
         checks=((RIGOROUS, gaussian_rigorous),),
     ),
     Claim(
@@ -359,11 +360,11 @@ CLAIMS = (
         source="eq. 26-28, measured",
         expected=PROVED,
         statement="With the product noise of (26) and d equal weights the gate P(w.eps < w.x) differs from "
-        "sigma_beta(w.x/||w||); the supremum over x of the difference is, rounded to seven decimals, 0.0102887, 0.0141448, "
-        "0.0199848, 0.0223901, 0.0226355 for d = 2, 3, 10, 100, 1000, and tends to 0.0226628 as d grows.",
-        argument="Fourier inversion in ball arithmetic, bisected in t with a bound on the second derivative. By the central "
-        "limit theorem and Polya's theorem the limit is the gap of the Gaussian of deviation pi/sqrt(3). That the limit "
-        "bounds every w is not claimed.",
+        "sigma_beta(w.x/||w||); the supremum over x of |difference| is, rounded to seven decimals, 0.0102887, "
+        "0.0141448, 0.0199848, 0.0223901, 0.0226355 for d = 2, 3, 10, 100, 1000, and tends to 0.0226628 as d grows.",
+        argument="Fourier inversion in ball arithmetic, bisected in t with a bound on the second derivative. By the "
+        "central limit theorem and Polya's theorem the limit is the gap of the Gaussian of deviation pi/sqrt(3). "
+        "That the limit bounds every w is not claimed.",
         checks=((RIGOROUS, product_rigorous), (NUMERIC, product_numeric)),
     ),
 )

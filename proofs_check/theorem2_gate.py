@@ -210,7 +210,7 @@ def hidden_layer_symbolic(_: int, *, same_beta: bool = False) -> Evidence:
     gates = v1 * w1 * gate((w1 * x + r1) / W, b) + v2 * w2 * gate((w2 * x + r2) / V, b)
     return identities(
         "all d, widths, non-zero weights and biases (computer algebra: two neurons; the argument: any)",
-        {"gradient = sum of gates": sp.diff(f, x) - gates}
+        {"gradient = sum of gates": sp.diff(f, x) - gates},
     )
 
 
@@ -231,18 +231,20 @@ CLAIMS = (
         id="thm2.scalar_identity",
         source="eq. 22-25",
         expected=PROVED,
-        statement="For all real x and beta > 0: sp_beta(x) = E relu(x - eps) for eps of density p_beta(eps) = beta/(e^(beta eps/2) + "
-        "e^(-beta eps/2))^2, and no other continuous density has this property.",
-        argument="E relu(x - eps) is the integral of the distribution function up to x, which is sigma_beta. By parts, with boundary "
-        "terms that vanish at -infinity, and sp_beta vanishes there too. Any density p with (22) is sp'' = p_beta by two "
-        "derivatives, as the supplement shows; the half from p = p_beta back to (22) it leaves to the reader.",
+        statement="For all real x and beta > 0: sp_beta(x) = E relu(x - eps) for eps of density p_beta(eps) = "
+        "beta/(e^(beta eps/2) + e^(-beta eps/2))^2, and no other continuous density has this property.",
+        argument="E relu(x - eps) is the integral of the distribution function up to x, which is sigma_beta. By "
+        "parts, with boundary terms that vanish at -infinity, and sp_beta vanishes there too. Any density p with "
+        "(22) is sp'' = p_beta by two derivatives, as the supplement shows; the half from p = p_beta back to (22) it "
+        "leaves to the reader.",
         checks=((SYMBOLIC, scalar_symbolic), (RIGOROUS, scalar_rigorous), (NUMERIC, scalar_numeric)),
     ),
     Claim(
         id="thm2.product_noise_on_axis",
         source="eq. 21, 26-28",
         expected=PROVED,
-        statement="With the product noise of (26), (21) holds for all x and every w that has exactly one non-zero entry.",
+        statement="With the product noise of (26), (21) holds for all x and every w that has exactly one non-zero "
+        "entry.",
         argument="Only one component of the noise enters. w . eps = c eps_i has density p_(beta/|c|), and |c| = ||w||.",
         checks=((SYMBOLIC, on_axis_symbolic),),
     ),
@@ -250,33 +252,38 @@ CLAIMS = (
         id="thm2.noise_along_w",
         source="eq. 21, 27-28",
         expected=PROVED,
-        statement="With eps = eps_p w/||w||, eps_p of density p_beta (noise along w only), (21) holds for every w != 0 and x.",
-        argument="This is the law that the line before (28) uses. w . eps = ||w|| eps_p has density p_(beta/||w||), whose distribution "
-        "function at w . x is the gate of sp_(beta/||w||). (In (28) as printed eps~ ~ p_beta; its density is "
-        "p_(beta/||w||): a slip of notation.)",
+        statement="With eps = eps_p w/||w||, eps_p of density p_beta (noise along w only), (21) holds for every w != "
+        "0 and x.",
+        argument="This is the law that the line before (28) uses. w . eps = ||w|| eps_p has density p_(beta/||w||), "
+        "whose distribution function at w . x is the gate of sp_(beta/||w||). (In (28) as printed eps~ ~ p_beta; its "
+        "density is p_(beta/||w||): a slip of notation.)",
         checks=((SYMBOLIC, along_w_symbolic),),
     ),
     Claim(
         id="thm2.spherical_logistic",
         source="eq. 21, repaired",
         expected=PROVED,
-        statement="Let eps = (2K/beta) Z with Z standard normal in R^d and K > 0 independent of it, one K for all components, P(K > u) = "
-        "2 sum_k (-1)^(k-1) exp(-2 k^2 u^2) (Kolmogorov's law). Then (21) holds for all w != 0 and x with this one noise.",
-        argument="w . eps has the logistic law of scale ||w||/beta, by characteristic functions. Given K it is normal with deviation "
-        "2K||w||/beta, so its characteristic function at s is E exp(-2 S^2 K^2), S = ||w|| s/beta. Integrating P(K > u) by "
-        "parts, termwise (the partial sums lie between 0 and 2 exp(-2u^2)), gives 1 - 2 S^2 sum (-1)^(k-1)/(k^2+S^2). The "
-        "Fourier series of cosh(S u) on [-pi, pi] at u = 0 turns this into pi S/sinh(pi S), the characteristic function of "
-        "the logistic law: the integral of u^(iS) (1-u)^(-iS) over [0,1], u = sigma(eps).",
+        statement="Let eps = (2K/beta) Z with Z standard normal in R^d and K > 0 independent of it, one K for all "
+        "components, P(K > u) = 2 sum_k (-1)^(k-1) exp(-2 k^2 u^2) (Kolmogorov's law). Then (21) holds for all w != "
+        "0 and x with this one noise.",
+        argument="w.eps has the logistic law of scale ||w||/beta, by characteristic functions. Given K it is "
+        "normal with deviation 2K||w||/beta, so its characteristic function at s is E exp(-2 S^2 K^2), S = ||w|| "
+        "s/beta. Integrating P(K > u) by parts, termwise (the partial sums lie between 0 and 2 exp(-2u^2)), gives 1 "
+        "- 2 S^2 sum (-1)^(k-1)/(k^2+S^2). The Fourier series of cosh(S u) on [-pi, pi] at u = 0 turns this into pi "
+        "S/sinh(pi S), the characteristic function of the logistic law: the integral of u^(iS) (1-u)^(-iS) over "
+        "[0,1], u = sigma(eps).",
         checks=((SYMBOLIC, spherical_symbolic), (RIGOROUS, spherical_rigorous), (NUMERIC, spherical_numeric)),
     ),
     Claim(
         id="thm2.one_hidden_layer",
         source="eq. 21, extended",
         expected=PROVED,
-        statement="Let f(x) = sum_i v_i relu(w_i . x + b_i) + b, all w_i != 0, and eps the spherical logistic noise. Then E grad f(x - "
-        "eps) is the gradient at x of the same network with softplus of sharpness beta/||w_i|| in neuron i.",
-        argument="The expectation is linear in the neurons, and each neuron's gate is thm2.spherical_logistic. Their dependence through "
-        "eps does not matter. It is not the network with one beta for all neurons, unless all ||w_i|| agree.",
+        statement="Let f(x) = sum_i v_i relu(w_i . x + b_i) + b, all w_i != 0, and eps the spherical logistic noise. "
+        "Then E grad f(x - eps) is the gradient at x of the same network with softplus of sharpness beta/||w_i|| in "
+        "neuron i.",
+        argument="The expectation is linear in the neurons, and each neuron's gate is thm2.spherical_logistic. Their "
+        "dependence through eps does not matter. It is not the network with one beta for all neurons, unless all "
+        "||w_i|| agree.",
         checks=((SYMBOLIC, hidden_layer_symbolic), (NUMERIC, hidden_layer_numeric)),
     ),
 )
