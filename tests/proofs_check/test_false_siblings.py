@@ -17,6 +17,7 @@ from proofs_check.claim import Verdict
 from proofs_check.registry import CLAIMS
 
 b = hessian.b
+FEW = {"per_cell": 2, "depths": (1, 2)}
 
 # Each line: a checker with one thing made false. Where the checker claims something true, it must say REFUTED.
 FALSE = {
@@ -36,11 +37,11 @@ FALSE = {
     "eq. 15, mixed entries counted once": partial(form.lambda_symbolic, 0, mixed=1),
     "eq. 15, 0.9 of what the trough attains": partial(form.lambda_rigorous, 0, factor="0.159"),
     "step 4, wrong sign": partial(chain.path_symbolic, 0, sign=1),
-    "step 4, 0.9 of the integral": partial(geodesics.sharp, 0, factor=0.9, per_cell=1),
+    "step 4, 0.9 of the integral": partial(geodesics.sharp, 0, factor=0.9, **FEW),
     "theorem, wrong sign": partial(chain.theorem_symbolic, 0, sign=1),
     "theorem, 0.8 of the middle term on the contour network": partial(contour.whole_chain, 0, factor="0.8"),
-    "theorem, 0.8 of certified sup x length": partial(geodesics.certified, 0, factor=0.8, per_cell=1),
-    "angle form, 0.8 of certified sup x length": partial(geodesics.certified, 0, factor=0.8, angle=True, per_cell=1),
+    "theorem, 0.9 of certified sup x length": partial(geodesics.certified, 0, factor=0.9, **FEW),
+    "angle form, 0.9 of certified sup x length": partial(geodesics.certified, 0, factor=0.9, angle=True, **FEW),
     "angle, chord = 2 sin(angle/3)": partial(chain.angle_symbolic, 0, halves=3),
     "raw gradient, eq. 10 without the squares": partial(chain.raw_outer_symbolic, 0, power=1),
     "gradient on the contour network, 0.004 of the bound": partial(contour.outer_chain, 0, factor="0.004"),
