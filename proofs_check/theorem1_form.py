@@ -91,7 +91,7 @@ def basis_rigorous(_: int, *, shear: str = "0.5") -> Evidence:
     apart = not difference.contains(0)
     return Evidence(
         strength=RIGOROUS,
-        scope="sum_i s(x_i) + s(-x_i) in R^3 at (0, 0, 1), two unit tangents at 60 degrees",
+        scope="sum_i s(x_i) + s(-x_i) in R^3, beta = 2, at (0, 0, 1), two unit tangents at 60 degrees",
         verdict=REFUTED if apart else UNDECIDED,
         margin=float(difference.abs_lower()),
         witness=f"||L||_F - root of sum of squares = {show(difference)}: equality is excluded",

@@ -168,7 +168,7 @@ def sharp(seed: int, *, factor: float = 1.0, per_cell: int = PER_CELL, depths: t
     holds = all(arc.change <= factor * arc.integral + arc.error for arc in telling)
     bar = max((arc.error / arc.integral for arc in telling), default=0.0)
     vacuous = sum(arc.integral >= 2 for arc in telling)
-    text = f"{vacuous} vacuous (integral of 2 or more); quadrature's error bar at most {bar:.1e} of the integral"
+    text = f"{vacuous} vacuous (2 or more). Bound: the integral of max |kappa| along the curve; its quadrature's error bar at most {bar:.1e} of the integral"
     return _evidence(found, len(telling) - vacuous, holds, used, text)
 
 
@@ -182,7 +182,7 @@ def certified(
     used = {id(arc): (arc.angle if angle else arc.change) / (factor * arc.supremum * arc.length) for arc in telling}
     holds = all(share <= 1 + 1e-9 for share in used.values())
     vacuous = sum(arc.supremum * arc.length >= limit for arc in telling)
-    text = f"{vacuous} vacuous (bound of {limit:.3g} or more)"
+    text = f"{vacuous} vacuous ({limit:.3g} or more). Bound: certified sup |kappa| over the ball x length"
     return _evidence(found, len(telling) - vacuous, holds, used, text)
 
 
@@ -204,7 +204,7 @@ def _evidence(found: tuple[Arc, ...], useful: int, holds: bool, used: dict[int, 
         verdict=verdict,
         margin=1 - max(used.values(), default=1.0),
         witness=f"{useful} tell something; {undecided} without certified hypotheses, {flat} with a change below "
-        f"{FLAT:g}, {text}. Used of the bound (least/quartiles/largest): {by_beta}; {by_depth}",
+        f"{FLAT:g}, {text}. Used of it (least/quartiles/largest): {by_beta}; {by_depth}",
     )
 
 
