@@ -23,7 +23,7 @@ from torch.nn import functional
 from curvature.bounds import BOUNDS
 from curvature.bounds.bound import Bound
 from curvature.demo_networks import digits_network
-from curvature.errors import NoCertificateError
+from curvature.errors import NoCertificateError, NotConvergedError
 from curvature.feedforward import feed_forward
 from curvature.geodesics import geodesic
 from curvature.networks import soften
@@ -44,12 +44,13 @@ class Arc:
 
     depth: int  # hidden layers; 0 marks the digits network
     beta: float
-    decided: bool  # hypotheses certified
+    decided: bool  # hypotheses certified, and the geodesic found
     change: float  # ||n - n0||
     length: float
     integral: float  # of max |kappa| along the curve
     error: float  # of its quadrature, an estimate from above
     supremum: float  # certified, over the ball; inf if none
+    solved: bool = True  # False where the geodesic's solver gave up
 
     @property
     def angle(self) -> float:
@@ -101,7 +102,10 @@ def _arc(  # noqa: PLR0913
     tangent = _principal(G, H) if steered else torch.randn(len(G), generator=generator, dtype=torch.float64)
     tangent -= (tangent @ G) / size**2 * G
     length = 0.9 * radius  # shorter than the radius, so the whole curve stays within U
-    curve = geodesic(f, x, (length * tangent / tangent.norm()).reshape(x.shape), steps=STEPS, rtol=RTOL)
+    try:
+        curve = geodesic(f, x, (length * tangent / tangent.norm()).reshape(x.shape), steps=STEPS, rtol=RTOL)
+    except NotConvergedError:  # the level is not reached to rounding; counted and shown
+        return Arc(depth, beta, False, 0.0, 0.0, 0.0, 0.0, supremum, solved=False)
     change, integral, error = _along(f, curve.points.reshape(-1, x.numel()), curve.arc_length, x.shape)
     return Arc(depth, beta, True, change, float(curve.arc_length[-1]), integral, error, supremum)
 
@@ -193,7 +197,8 @@ def certified(
 
 
 def _evidence(found: tuple[Arc, ...], useful: int, holds: bool, used: dict[int, float], text: str) -> Evidence:
-    undecided = sum(not arc.decided for arc in found)
+    undecided = sum(arc.solved and not arc.decided for arc in found)
+    unsolved = sum(not arc.solved for arc in found)
     flat = sum(arc.decided and not arc.change > FLAT for arc in found)
     verdict = Verdict.VERIFIED if holds else Verdict.REFUTED
     if holds and useful < len(found) / 2:
@@ -209,8 +214,8 @@ def _evidence(found: tuple[Arc, ...], useful: int, holds: bool, used: dict[int, 
         "direction and half in that of the largest curvature",
         verdict=verdict,
         margin=1 - max(used.values(), default=1.0),
-        witness=f"{useful} tell something; {undecided} without certified hypotheses, {flat} with a change below "
-        f"{FLAT:g}, {text}. Used of it (least/quartiles/largest): {by_beta}; {by_depth}",
+        witness=f"{useful} tell something; {undecided} without certified hypotheses, {unsolved} unsolved, {flat} with "
+        f"a change below {FLAT:g}, {text}. Used of it (least/quartiles/largest): {by_beta}; {by_depth}",
     )
 
 

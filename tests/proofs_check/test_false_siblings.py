@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import sympy as sp
 
+from curvature.errors import NotConvergedError
 from proofs_check import theorem1_chain as chain
 from proofs_check import theorem1_contour as contour
 from proofs_check import theorem1_form as form
@@ -99,6 +100,21 @@ def test_a_false_sibling_is_refuted(name):
 def test_a_refutation_needs_its_witness(name):
     """Oracle: without the witness the statement holds there."""
     assert HARMLESS[name]().verdict not in {Verdict.REFUTED, Verdict.PROVED}
+
+
+def test_a_mostly_vacuous_run_fails(monkeypatch):
+    """Oracle: arcs that all lack certified hypotheses, or a solver that always gives up, show nothing."""
+
+    def gives_up(*_, **__):
+        raise NotConvergedError("planted")
+
+    monkeypatch.setattr(geodesics, "geodesic", gives_up)
+    geodesics.arcs.cache_clear()
+    evidence = geodesics.sharp(0, per_cell=1, depths=(1,))
+    geodesics.arcs.cache_clear()
+    assert evidence.verdict is Verdict.UNDECIDED
+    assert "mostly vacuous" in evidence.witness
+    assert "5 unsolved" in evidence.witness
 
 
 def test_every_checker_has_a_false_sibling():
