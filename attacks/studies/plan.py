@@ -1,0 +1,82 @@
+"""From a study to its tasks: networks and pictures are loaded here, on the client."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.networks import Network, load_network
+from attacks.studies.pairs import Pair, picture
+from attacks.studies.study import Study
+from attacks.studies.task import Task, fingerprint, make_task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tasks of a study in their order, and the networks that they need.
+
+    Attributes:
+        study: The study.
+        tasks: In the order of the summary's rows.
+        networks: By fingerprint.
+    """
+
+    study: Study
+    tasks: tuple[Task, ...]
+    networks: dict[str, Network]
+
+
+def plan(study: Study) -> Plan:
+    """Load networks and pictures, and cut the product into batches.
+
+    Raises:
+        ValueError: If a network or a picture cannot be loaded, or does not fit the other.
+    """
+    networks: dict[str, Network] = {}
+    keys: dict[tuple[str, int], str] = {}
+    inputs: dict[str, tuple[Tensor, Tensor]] = {}
+    tasks: list[Task] = []
+    for combination in study.combinations():
+        key = (combination.network, combination.seed)
+        if key not in keys:
+            network = load_network(combination.network, seed=combination.seed)
+            keys[key] = fingerprint(network)
+            networks[keys[key]] = network
+            if keys[key] not in inputs:
+                inputs[keys[key]] = _inputs(study, network)
+        tasks += [
+            make_task(
+                combination, pairs, batch, network=keys[key], threads=study.threads, chunk=min(study.chunk, len(pairs))
+            )
+            for pairs, batch in _batches(study, inputs[keys[key]])
+        ]
+    return Plan(study, tuple(tasks), networks)
+
+
+def _inputs(study: Study, network: Network) -> tuple[Tensor, Tensor]:
+    """All images and all targets, as the network takes them."""
+    found: dict[str, Tensor] = {}
+    for pair in study.pairs:
+        for name in pair:
+            if name not in found:
+                image = picture(name, study.folder, channels=len(network.mean)).image
+                try:
+                    found[name] = network.preprocess(image)
+                except ValueError as error:
+                    raise ValueError(f"{study.name}: key 'pairs': {name!r}: {error}") from error
+    shapes = {tuple(x.shape[1:]) for x in found.values()}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{study.name}: key 'pairs': expected pictures of one size for {network.name}, got {sorted(shapes)}"
+        )
+    images, targets = (torch.cat([found[pair[i]] for pair in study.pairs]) for i in (0, 1))
+    return images, targets
+
+
+def _batches(
+    study: Study, inputs: tuple[Tensor, Tensor]
+) -> Iterator[tuple[tuple[Pair, ...], tuple[int, Tensor, Tensor]]]:
+    for first in range(0, len(study.pairs), study.batch):
+        part = slice(first, first + study.batch)
+        yield study.pairs[part], (first, inputs[0][part], inputs[1][part])
