@@ -1,6 +1,8 @@
 """Explanations of networks, attacks on them, and what curvature says about both."""
 
+from attacks.attack import ATTACKS, Attack
 from attacks.config import AttackConfig, load_table, preset
+from attacks.defences import DEFENCES, Defence
 from attacks.diagnostics import CurvatureTrace, TracePoint
 from attacks.explanations import EXPLANATIONS, explain, relevance
 from attacks.images import load_picture, picture_names
@@ -10,11 +12,15 @@ from attacks.plots import plot_map, plot_overview, plot_trace
 from attacks.storage import load_result, save_result
 
 __all__ = [
+    "ATTACKS",
+    "DEFENCES",
     "EXPLANATIONS",
     "NETWORKS",
+    "Attack",
     "AttackConfig",
     "AttackResult",
     "CurvatureTrace",
+    "Defence",
     "Network",
     "TracePoint",
     "explain",

@@ -1,7 +1,7 @@
 """Hyper-parameters of the targeted manipulation: the paper's printed rows, and presets with their reasons."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
@@ -16,7 +16,8 @@ class AttackConfig:
         network: Key of ``NETWORKS``.
         method: Key of ``EXPLANATIONS``.
         iterations: Steps of Adam.
-        lr: Adam's step size, in the network's input space.
+        lr: Adam's step size, in the network's input space; for the attacks of Ghorbani et al. the sign
+            step, in pixels.
         explanation_weight: Weighs a mean over pixels.
         output_weight: Weighs a mean over classes.
         output: Which output is held constant.
@@ -74,6 +75,13 @@ _PRESETS = {
     ),
 }  # fmt: skip
 
+# Ghorbani et al. 2017: 300 steps of half a grey level; the surrogate's beta is that of the reference implementation.
+_GHORBANI = AttackConfig(
+    network="", method="gradient", iterations=300, lr=0.5 / 255, explanation_weight=1.0, output_weight=0.0,
+    output="softmax", beta_start=1.0, beta_end=1.0,
+    reason="Ghorbani et al.: sign steps of half a grey level (in pixels, not in input space), softplus beta 1",
+)  # fmt: skip
+
 _TABLE_OF_NETWORK = {"vgg16": 1, "alexnet": 2, "resnet18": 2, "densenet121": 2}
 
 
@@ -96,12 +104,28 @@ def load_table(number: int) -> dict[str, AttackConfig]:
     return rows
 
 
-def preset(network: str, method: str, *, table: int | None = None) -> AttackConfig:
+def preset(network: str, method: str, *, table: int | None = None, attack: str = "manipulate") -> AttackConfig:
     """The row to use for a network and a method: of a named table, else the network's own.
+
+    Args:
+        network: Key of ``NETWORKS``.
+        method: Key of ``EXPLANATIONS``.
+        table: 1 to 5, or None for the network's own preset, else its table.
+        attack: Key of ``ATTACKS``. The attacks of Ghorbani et al. have hyper-parameters of their own; the
+            attack on the level set takes the row with beta fixed at its last value.
 
     Raises:
         ValueError: If the table has no row for them.
     """
+    if attack.startswith("ghorbani"):
+        return replace(_GHORBANI, network=network, method=method)
+    row = _row(network, method, table)
+    if attack == "on_level_set" and row.grows:
+        return replace(row, beta_start=row.beta_end, reason=row.reason or "one fixed beta: the last of the printed row")
+    return row
+
+
+def _row(network: str, method: str, table: int | None) -> AttackConfig:
     if table is None and (network, method) in _PRESETS:
         return _PRESETS[network, method]
     number = table or _TABLE_OF_NETWORK.get(network, 1)

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attacks.config import AttackConfig
+from attacks.defences import Defence
 from attacks.diagnostics import CurvatureTrace
 from attacks.explanations import explain, normalised_map, relevance_and_logits
 from attacks.metrics import explanation_metrics, image_metrics, output_metrics
@@ -35,14 +36,17 @@ class AttackResult:
         original: The inputs, ``[B, C, H, W]``, in the module's input space.
         adversarial: The manipulated inputs, likewise.
         target_map: The maps aimed at, ``[B, H, W]``.
-        maps: The network's maps of ``adversarial``, without softening unless the defence says so.
-        original_maps: The network's maps of ``original``.
+        maps: The network's maps of ``adversarial``, by the defence if there is one, else without softening.
+        original_maps: The network's maps of ``original``, likewise.
         target_class: The classes that are explained, ``[B]``.
-        metrics: ``explanation``, ``image`` and ``output``; each name holds one number a sample.
+        metrics: ``explanation``, ``image`` and ``output``, and what an attack has to say beside them; each
+            name holds one number a sample.
         history: Per step, one number a sample: ``loss``, ``map_mse``, ``image_mse``, ``output_mse``; and ``beta``.
         trace: The curvature trace, or None.
         config: The hyper-parameters.
         completed: Steps taken; fewer than asked for after an interrupt.
+        attack: Key of ``ATTACKS``.
+        defence: That of the network, or None.
     """
 
     original: Tensor
@@ -56,6 +60,8 @@ class AttackResult:
     trace: CurvatureTrace | None
     config: AttackConfig
     completed: int
+    attack: str = "manipulate"
+    defence: Defence | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -64,8 +70,8 @@ class AttackResult:
 
 
 @dataclass
-class _Problem:
-    """What stays the same over the steps."""
+class Problem:
+    """What stays the same over the steps of an attack, and the history that it writes."""
 
     network: Network
     target_map: Tensor
@@ -73,6 +79,7 @@ class _Problem:
     output: Tensor
     config: AttackConfig
     chunk: int
+    defence: Defence | None = None
     history: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
@@ -85,11 +92,17 @@ def reference_network(network: Network | nn.Module, config: AttackConfig) -> Net
 
 
 def target_map(
-    network: Network | nn.Module, image: Float[Tensor, "b c h w"], *, config: AttackConfig
+    network: Network | nn.Module,
+    image: Float[Tensor, "b c h w"],
+    *,
+    config: AttackConfig,
+    target_class: int | Tensor | None = None,
+    defence: Defence | None = None,
 ) -> Float[Tensor, "b h w"]:
-    """The map of a target image, of its own predicted class, by the network that the loss refers to."""
-    classes = Network.of(network).predict(image)
-    return explain(reference_network(network, config), image, classes, method=config.method).detach()
+    """The map of a target image by the network that the loss refers to, of its predicted class by default."""
+    classes = Network.of(network).predict(image) if target_class is None else target_class
+    reference = reference_network(network, config)
+    return explain(reference, image, classes, method=config.method, defence=defence).detach()
 
 
 def manipulate(  # noqa: PLR0913
@@ -99,6 +112,7 @@ def manipulate(  # noqa: PLR0913
     *,
     config: AttackConfig,
     target_class: Int[Tensor, " b"] | None = None,
+    defence: Defence | None = None,
     trace: CurvatureTrace | None = None,
     steps: Steps = iter,
     chunk: int = 1,
@@ -111,6 +125,8 @@ def manipulate(  # noqa: PLR0913
         target: Maps that sum to 1, one a sample as ``[B, H, W]``, or one for all as ``[1, H, W]``.
         config: Hyper-parameters, from ``preset`` or ``load_table``.
         target_class: Classes to explain; those predicted for ``x`` by default.
+        defence: Of the network's explanations. An adaptive one is differentiated through, with fresh noise
+            in every step; one that is not shows in the evaluation alone.
         trace: Records curvature on the way.
         steps: Wraps the range of steps; a place for a progress bar.
         chunk: Samples in one pass of the network; one is the fastest on CPUs. The result does not
@@ -123,20 +139,15 @@ def manipulate(  # noqa: PLR0913
         ValueError: If an argument is not as expected, or the explanation's second-order
             gradient is zero everywhere, so that there is nothing to follow.
     """
-    network = Network.of(network)
-    network.check_input(x)
-    target = _checked_target(target, x)
-    if chunk < 1:
-        raise ValueError(f"expected chunk >= 1, got {chunk}")
-    classes = network.predict(x) if target_class is None else target_class
+    network, target, classes = checked(network, x, target, target_class=target_class, chunk=chunk)
     with torch.no_grad():
-        output = _output(reference_network(network, config).module(x), config)
+        output = chosen_output(reference_network(network, config).module(x), config)
     attacked = network if config.beta_start is None else network.soften(config.beta_start)
-    problem = _Problem(attacked, target, classes, output, config, chunk)
+    attacked_defence = None if defence is None else defence.for_attack()
+    problem = Problem(attacked, target, classes, output, config, chunk, attacked_defence)
     if trace is not None:
         trace.start(network, x, classes)
     adversarial, completed = _optimise(problem, x, trace, steps)
-    history = {name: torch.stack(rows) for name, rows in problem.history.items()}
     return evaluate(
         network,
         x,
@@ -144,10 +155,34 @@ def manipulate(  # noqa: PLR0913
         config=config,
         target=target,
         target_class=classes,
+        defence=defence,
         trace=trace,
-        history=history,
+        history=stacked(problem.history),
         completed=completed,
     )
+
+
+def checked(
+    network: Network | nn.Module, x: Tensor, target: Tensor, *, target_class: Tensor | None, chunk: int
+) -> tuple[Network, Tensor, Tensor]:
+    """The network, one target a sample, and one class a sample, or an error that names what is wrong.
+
+    Raises:
+        ValueError: If an argument of an attack is not as expected.
+    """
+    network = Network.of(network)
+    network.check_input(x)
+    target = _checked_target(target, x)
+    if chunk < 1:
+        raise ValueError(f"expected chunk >= 1, got {chunk}")
+    if target_class is not None and (target_class.shape != (len(x),) or target_class.is_floating_point()):
+        raise ValueError(f"expected one class for each of {len(x)} samples, got {target_class.tolist()}")
+    return network, target, network.predict(x) if target_class is None else target_class
+
+
+def stacked(history: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+    """The rows of all steps, one tensor a name."""
+    return {name: torch.stack(rows) for name, rows in history.items()}
 
 
 def evaluate(  # noqa: PLR0913
@@ -158,13 +193,15 @@ def evaluate(  # noqa: PLR0913
     config: AttackConfig,
     target: Tensor,
     target_class: Tensor,
+    defence: Defence | None = None,
     trace: CurvatureTrace | None = None,
     history: dict[str, Tensor] | None = None,
     completed: int,
+    attack: str = "manipulate",
 ) -> AttackResult:
-    """Measure a pair of inputs on the network itself, without softening."""
-    maps, logits = _maps(network, adversarial, target_class, config.method)
-    original_maps, original_logits = _maps(network, x, target_class, config.method)
+    """Measure a pair of inputs on the network itself, without softening unless the defence softens."""
+    maps, logits = _maps(network, adversarial, target_class, config.method, defence)
+    original_maps, original_logits = _maps(network, x, target_class, config.method, defence)
     metrics = {
         "explanation": explanation_metrics(maps, target, original_maps),
         "image": image_metrics(network.pixels(adversarial), network.pixels(x)),
@@ -182,13 +219,15 @@ def evaluate(  # noqa: PLR0913
         trace=trace,
         config=config,
         completed=completed,
+        attack=attack,
+        defence=defence,
     )
 
 
-def _maps(network: Network, x: Tensor, classes: Tensor, method: str) -> tuple[Tensor, Tensor]:
+def _maps(network: Network, x: Tensor, classes: Tensor, method: str, defence: Defence | None) -> tuple[Tensor, Tensor]:
     """Maps and logits one sample at a time, so that neither depends on the batch."""
     parts = [
-        relevance_and_logits(network, sample[None], k[None], method=method)
+        relevance_and_logits(network, sample[None], k[None], method=method, defence=defence)
         for sample, k in zip(x.detach(), classes, strict=True)
     ]
     return normalised_map(torch.cat([r for r, _ in parts])).detach(), torch.cat(
@@ -208,11 +247,12 @@ def _checked_target(target: Tensor, x: Tensor) -> Tensor:
     return target.to(x).expand(expected)
 
 
-def _output(logits: Tensor, config: AttackConfig) -> Tensor:
+def chosen_output(logits: Tensor, config: AttackConfig) -> Tensor:
+    """The output that the attack holds constant: class probabilities or logits."""
     return logits.softmax(1) if config.output == "softmax" else logits
 
 
-def _optimise(problem: _Problem, x: Tensor, trace: CurvatureTrace | None, steps: Steps) -> tuple[Tensor, int]:
+def _optimise(problem: Problem, x: Tensor, trace: CurvatureTrace | None, steps: Steps) -> tuple[Tensor, int]:
     """Adam with clamping; an interrupt ends it at the last complete step."""
     config, current = problem.config, x.detach().clone()
     optimizer = torch.optim.Adam([current], lr=config.lr)
@@ -222,7 +262,8 @@ def _optimise(problem: _Problem, x: Tensor, trace: CurvatureTrace | None, steps:
             beta = config.beta(step)
             if beta is not None:
                 set_beta(problem.network.module, beta)
-            grads, row = _batch_gradient(problem, current, first=step == 0)
+            defence = problem.defence and problem.defence.at_step(step)
+            grads, row = batch_gradient(problem, current, first=step == 0, defence=defence)
             row["image_mse"] = (problem.network.pixels(current) - problem.network.pixels(x)).square().flatten(1).mean(1)
             before = current.clone()
             try:
@@ -242,36 +283,38 @@ def _optimise(problem: _Problem, x: Tensor, trace: CurvatureTrace | None, steps:
     return current.detach(), completed
 
 
-def _batch_gradient(problem: _Problem, x: Tensor, *, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
+def batch_gradient(
+    problem: Problem, x: Tensor, *, first: bool, defence: Defence | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss gradient, chunk by chunk, and the numbers of this step."""
     grads, rows = [], []
     for start in range(0, len(x), problem.chunk):
         part = slice(start, start + problem.chunk)
         point = x[part].detach().clone().requires_grad_(True)
         r, logits = relevance_and_logits(
-            problem.network, point, problem.target_class[part], method=problem.config.method
+            problem.network, point, problem.target_class[part], method=problem.config.method, defence=defence
         )
         map_mse = (normalised_map(r) - problem.target_map[part]).square().flatten(1).mean(1)
-        output_mse = (_output(logits, problem.config) - problem.output[part]).square().mean(1)
+        output_mse = (chosen_output(logits, problem.config) - problem.output[part]).square().mean(1)
         if first:
-            _require_second_order(map_mse, point, problem.config.method)
+            require_second_order(map_mse, point, problem.config.method)
         losses = problem.config.explanation_weight * map_mse + problem.config.output_weight * output_mse
         grads.append(torch.autograd.grad(losses.sum(), point)[0])
         rows.append({"loss": losses.detach(), "map_mse": map_mse.detach(), "output_mse": output_mse.detach()})
-    if not torch.isfinite(grads[-1]).all():
+    if not all(torch.isfinite(part).all() for part in grads):
         raise ValueError(
             "the attack's gradient is not finite; is beta too large for this dtype, or the loss weight too large?"
         )
     return torch.cat(grads), {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
-def _require_second_order(map_mse: Tensor, point: Tensor, method: str) -> None:
+def require_second_order(losses: Tensor, point: Tensor, method: str) -> None:
     """Refuse an attack that has nothing to follow, instead of returning the input."""
     slope = None
-    if map_mse.requires_grad:
-        (slope,) = torch.autograd.grad(map_mse.sum(), point, retain_graph=True, allow_unused=True)
+    if losses.requires_grad:
+        (slope,) = torch.autograd.grad(losses.sum(), point, retain_graph=True, allow_unused=True)
     flat = torch.zeros_like(point).flatten(1) if slope is None else slope.flatten(1)
-    idle = [i for i, (row, error) in enumerate(zip(flat, map_mse.tolist(), strict=True)) if error > 0 and not row.any()]
+    idle = [i for i, (row, error) in enumerate(zip(flat, losses.tolist(), strict=True)) if error > 0 and not row.any()]
     if idle:
         raise ValueError(
             f"expected an explanation whose map changes with the input, but the second-order gradient of {method} "

@@ -61,10 +61,11 @@ def spearman(a: Float[Tensor, "b ..."], b: Float[Tensor, "b ..."]) -> Float[Tens
 
 def mass_centre_shift(a: Float[Tensor, "b h w"], b: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     """Distance in pixels between the centres of mass of two maps."""
-    return (_mass_centre(a) - _mass_centre(b)).norm(dim=1)
+    return (mass_centre(a) - mass_centre(b)).norm(dim=1)
 
 
-def _mass_centre(a: Tensor) -> Tensor:
+def mass_centre(a: Float[Tensor, "b h w"]) -> Float[Tensor, "b 2"]:
+    """Row and column of the centre of mass, in pixels; float64, in the graph of the maps."""
     a = a.double()
     rows, columns = (torch.arange(side, dtype=torch.float64, device=a.device) for side in a.shape[1:])
     total = a.sum((1, 2))

@@ -43,7 +43,9 @@ def serialise(result: AttackResult, *, extra: Mapping[str, Any] | None = None) -
         **{f"history.{name}": value for name, value in result.history.items()},
     }
     metadata = {
+        "attack": result.attack,
         "config": asdict(result.config),
+        "defence": result.defence.settings() if result.defence else None,
         "completed": result.completed,
         "metrics": plain(result.metrics),
         "trace": result.trace.as_dicts() if result.trace else None,

@@ -10,6 +10,7 @@ from attacks.explanations.gradient import gradient
 from attacks.networks import Network
 
 Explanation = Callable[[Network, Tensor, Tensor], tuple[Tensor, Tensor]]
+Wrapper = Callable[[Explanation], Explanation]  # a defence
 
 EXPLANATIONS: dict[str, Explanation] = {"gradient": gradient}
 
@@ -20,6 +21,7 @@ def relevance(
     target_class: int | Tensor | None = None,
     *,
     method: str = "gradient",
+    defence: Wrapper | None = None,
 ) -> Float[Tensor, "b c h w"]:
     """Signed relevance of every input number, in the graph exactly when ``x`` requires grad.
 
@@ -28,11 +30,12 @@ def relevance(
         x: A batch ``[B, C, H, W]`` in the module's input space.
         target_class: One class for all, one a sample as ``[B]``, or None for the predicted ones.
         method: Key of ``EXPLANATIONS``.
+        defence: Of ``DEFENCES``; explains what the defence makes of the method.
 
     Raises:
         ValueError: If a shape, a class or the method is not as expected, or x is not finite.
     """
-    return relevance_and_logits(network, x, target_class, method=method)[0]
+    return relevance_and_logits(network, x, target_class, method=method, defence=defence)[0]
 
 
 def explain(
@@ -41,6 +44,7 @@ def explain(
     target_class: int | Tensor | None = None,
     *,
     method: str = "gradient",
+    defence: Wrapper | None = None,
 ) -> Float[Tensor, "b h w"]:
     """The explanation map: absolute relevance summed over channels, scaled to sum 1.
 
@@ -51,7 +55,7 @@ def explain(
 
     Source: arXiv 1906.07983, reference implementation.
     """
-    return normalised_map(relevance(network, x, target_class, method=method))
+    return normalised_map(relevance(network, x, target_class, method=method, defence=defence))
 
 
 def relevance_and_logits(
@@ -60,6 +64,7 @@ def relevance_and_logits(
     target_class: int | Tensor | None = None,
     *,
     method: str = "gradient",
+    defence: Wrapper | None = None,
 ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b k"]]:
     """``relevance`` together with the logits of the same pass."""
     network = Network.of(network)
@@ -69,7 +74,8 @@ def relevance_and_logits(
     classes = _classes(network, x, target_class)
     if network.module.training:
         raise ValueError("expected a network in eval mode, got one in training mode; call .eval() first")
-    r, logits = EXPLANATIONS[method](network, x, classes)
+    explanation = EXPLANATIONS[method] if defence is None else defence(EXPLANATIONS[method])
+    r, logits = explanation(network, x, classes)
     return r, logits
 
 
@@ -81,13 +87,25 @@ def normalised_map(r: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
     """
     a = r.abs().sum(1)
     total = a.sum((1, 2), keepdim=True)
+    _require_map(total)
+    return a / total
+
+
+def map_parts(r: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """What each channel adds to ``normalised_map``; nonnegative, of sum 1, with the same errors."""
+    a = r.abs()
+    total = a.sum((1, 2, 3), keepdim=True)
+    _require_map(total)
+    return a / total
+
+
+def _require_map(total: Tensor) -> None:
     if not bool(((total > 0) & torch.isfinite(total)).all()):
         bad = [i for i, t in enumerate(total.flatten().tolist()) if not 0 < t < float("inf")]
         raise ValueError(
             f"expected relevance that is finite and not zero everywhere, got none in sample(s) {bad}; "
             "a zero gradient has no map"
         )
-    return a / total
 
 
 def _classes(network: Network, x: Tensor, target_class: int | Tensor | None) -> Tensor:

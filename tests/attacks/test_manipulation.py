@@ -8,7 +8,7 @@ from torch import nn
 
 from attacks import AttackConfig, CurvatureTrace, explain, load_network, load_picture, manipulate, target_map
 from attacks.explanations import normalised_map, relevance_and_logits
-from attacks.manipulation import _batch_gradient, _Problem
+from attacks.manipulation import Problem, batch_gradient
 from curvature import UnsupportedModuleError
 from tests.attacks.conftest import small_convnet
 
@@ -62,8 +62,8 @@ def test_each_steps_gradient_in_a_batch_equals_the_samples_alone(network, images
     classes = network.predict(images)
 
     def gradient(part):
-        problem = _Problem(soft, t[part], classes[part], soft.module(x[part]).softmax(1), CONFIG, len(x))
-        return _batch_gradient(problem, x[part], first=False)[0]
+        problem = Problem(soft, t[part], classes[part], soft.module(x[part]).softmax(1), CONFIG, len(x))
+        return batch_gradient(problem, x[part], first=False)[0]
 
     together = gradient(slice(None))
     for i in range(len(x)):

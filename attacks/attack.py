@@ -1,0 +1,43 @@
+"""The call that every attack answers, and the table of attacks."""
+
+from functools import partial
+from typing import Protocol
+
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from attacks.config import AttackConfig
+from attacks.defences import Defence
+from attacks.diagnostics import CurvatureTrace
+from attacks.ghorbani import ghorbani
+from attacks.manipulation import AttackResult, Steps, manipulate
+from attacks.networks import Network
+from attacks.on_level_set import on_level_set
+
+
+class Attack(Protocol):
+    """``manipulate`` describes the arguments and the result; an attack names what it does differently."""
+
+    def __call__(  # noqa: PLR0913
+        self,
+        network: Network | nn.Module,
+        x: Tensor,
+        target: Tensor,
+        *,
+        config: AttackConfig,
+        target_class: Int[Tensor, " b"] | None = None,
+        defence: Defence | None = None,
+        trace: CurvatureTrace | None = None,
+        steps: Steps = iter,
+        chunk: int = 1,
+    ) -> AttackResult:
+        """Change ``x`` so that its explanation map changes."""
+
+
+ATTACKS: dict[str, Attack] = {
+    "manipulate": manipulate,
+    "on_level_set": on_level_set,
+    "ghorbani_top_k": partial(ghorbani, variant="top_k"),
+    "ghorbani_mass_centre": partial(ghorbani, variant="mass_centre"),
+    "ghorbani_target_region": partial(ghorbani, variant="target_region"),
+}
