@@ -116,7 +116,7 @@ class StudyCommand:
             return {}
         table, times = summary(folder, tasks), timings(folder, tasks)
         page = study_page(planned.study, table, times, failed=len(failed))
-        contents = {
+        contents: dict[str, bytes | str] = {
             "summary.csv": as_csv(table),
             "summary.parquet": as_parquet(table),
             "timings.csv": as_csv(times),

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from attacks.report.page import environment, svg_uri
 from attacks.studies.pairs import picture
-from attacks.studies.study import Study
+from attacks.studies.study import NO_DEFENCE, Study
 
 _GROUP = ["network", "method", "attack", "defence"]
 _WORDS = {"none": "no defence"}
@@ -127,7 +127,7 @@ def _reasons(study: Study) -> list[tuple[str, str]]:
     found: dict[str, list[str]] = {}
     for c in study.combinations():
         if c.config.reason:
-            words = " with ".join(dict.fromkeys([c.network, c.method, c.attack.name, c.defence.name]))
+            words = ", ".join(n for n in (c.network, c.method, c.attack.name, c.defence.name) if n != NO_DEFENCE)
             found.setdefault(c.config.reason, [])
             if words not in found[c.config.reason]:
                 found[c.config.reason].append(words)

@@ -9,7 +9,7 @@ import dask
 from distributed import Client, LocalCluster
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# A task is given up when that many workers died of it; three, Dask's own, is little for a machine that is short of memory.
+# Workers that may die of a task before it is given up; Dask's own three are few on a machine short of memory.
 _ALLOWED_FAILURES = 10
 _PATIENCE = 15  # seconds for an existing scheduler to answer
 

@@ -73,8 +73,8 @@ class Folder:
         except ValueError as error:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
-            print(f"damaged result: {error}", file=sys.stderr)
-            print(f"it was moved to '{aside}'; its task is run again", file=sys.stderr)
+            _say(f"damaged result: {error}")
+            _say(f"it was moved to '{aside}'; its task is run again")
             return False
         return True
 
@@ -100,3 +100,7 @@ class Folder:
         except (OSError, ValueError):
             return {}
         return found
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

@@ -11,6 +11,8 @@ from attacks.studies.pairs import Pair, picture
 from attacks.studies.study import Study
 from attacks.studies.task import Task, fingerprint, make_task
 
+_Batch = tuple[tuple[Pair, ...], tuple[int, Tensor, Tensor]]  # names; index of the first pair, images, targets
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -74,9 +76,7 @@ def _inputs(study: Study, network: Network) -> tuple[Tensor, Tensor]:
     return images, targets
 
 
-def _batches(
-    study: Study, inputs: tuple[Tensor, Tensor]
-) -> Iterator[tuple[tuple[Pair, ...], tuple[int, Tensor, Tensor]]]:
+def _batches(study: Study, inputs: tuple[Tensor, Tensor]) -> Iterator[_Batch]:
     for first in range(0, len(study.pairs), study.batch):
         part = slice(first, first + study.batch)
         yield study.pairs[part], (first, inputs[0][part], inputs[1][part])

@@ -11,6 +11,7 @@ from attacks.studies.folder import Folder, StoppedError
 from attacks.studies.plan import Plan
 from attacks.studies.task import Task
 from attacks.studies.worker import Output, run_task
+from curvature import NotConvergedError
 
 Done = Callable[[Task], None]
 
@@ -58,12 +59,12 @@ class _TaskError(Exception):
     """One task failed; the others go on."""
 
 
-def _output(future: Future) -> Output:
+def _output(future: Future[Output]) -> Output:
     try:
         output: Output = future.result()
     except KilledWorker as error:
         raise _TaskError("its workers died; do they have enough memory? make 'batch' smaller") from error
-    except ValueError as error:
+    except (ValueError, NotConvergedError) as error:
         raise _TaskError(str(error)) from error
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__

@@ -9,17 +9,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
+from attacks.attack import ATTACKS
 from attacks.config import AttackConfig, preset
+from attacks.defences import DEFENCES
 from attacks.explanations import EXPLANATIONS
 from attacks.networks import NETWORKS
 from attacks.studies.overrides import Override, read_override
 from attacks.studies.pairs import Pair, read_pairs
-from attacks.studies.registry import ATTACKS, DEFENCES
 from attacks.studies.table import Table
 
 NO_DEFENCE = "none"
 # What every attack takes; the rest of its arguments are options of the study.
 _CONTRACT = ("network", "x", "target", "config", "target_class", "defence", "trace", "steps", "chunk")
+_OURS = ("seed", "step")  # of the noise: the study's own seeds
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Study:
                             yield Combination(network, method, attack, defence, seed, config)
 
     def _config(self, network: str, method: str, attack: Variant, defence: Variant) -> AttackConfig:
-        config = preset(self.rows.get(network, network), method, table=self.table)
+        config = preset(self.rows.get(network, network), method, table=self.table, attack=attack.kind)
         config = dataclasses.replace(config, network=network)
         combination = {"network": network, "method": method, "attack": attack.name, "defence": defence.name}
         for override in self.overrides:
@@ -238,7 +240,7 @@ def _options(table: Table, function: Callable[..., Any]) -> dict[str, Any]:
     """Keyword arguments beyond the contract, of the types that the function's annotations say."""
     options: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        if name in _CONTRACT or name in ("seed", "step"):  # the study's own seeds
+        if name in (*_CONTRACT, *_OURS) or name in getattr(function, "keywords", {}):
             continue
         table.knows(name)
         if name in table:

@@ -51,7 +51,7 @@ def _rows(folder: Folder, task: Task) -> Iterable[dict[str, Any]]:
             "target_class": int(tensors["target_class"][i]),
             "steps": metadata["completed"],
             **{
-                f"{group}_{name}": values[i]
+                f"{group}_{name}": float("nan") if values[i] is None else values[i]
                 for group, entries in metadata["metrics"].items()
                 for name, values in entries.items()
             },

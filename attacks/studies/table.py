@@ -24,10 +24,6 @@ class Table:
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
-    def keys(self) -> list[str]:
-        """The keys that are there and not yet taken."""
-        return list(self._values)
-
     def knows(self, key: str) -> None:
         """Count an absent key among those that errors list."""
         self._known.add(key)
@@ -43,10 +39,11 @@ class Table:
             if default is _REQUIRED:
                 raise self.error(key, _WORDS[kind], "nothing; add it")
             return default
-        value = self._values.pop(key)
+        value: Any = self._values.pop(key)
         if kind is float and type(value) is int:
             value = float(value)
-        if type(value) is not kind:
+        fits: bool = type(value) is kind
+        if not fits:
             raise self.error(key, _WORDS[kind], repr(value))
         if kind is float and not math.isfinite(value):
             raise self.error(key, "a finite number", value)
@@ -74,7 +71,7 @@ class Table:
             if type(value) is not kind:
                 raise self.error(key, f"a list with {_WORDS[kind]} in each place", repr(value))
             if known is not None and value not in known:
-                raise self.error(key, f"entries among {', '.join(known)}", f"{value!r}{_hint(value, known)}")
+                raise self.error(key, f"entries among {', '.join(known)}", f"{value!r}{_hint(str(value), known)}")
         repeated = [value for value in values if values.count(value) > 1]
         if repeated:
             raise self.error(key, "every entry once", f"{repeated[0]!r} more than once")

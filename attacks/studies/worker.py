@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
+from attacks.attack import ATTACKS
+from attacks.defences import DEFENCES
 from attacks.manipulation import AttackResult, target_map
 from attacks.networks import Network
 from attacks.storage import serialise
 from attacks.studies.measurements import measure
-from attacks.studies.registry import ATTACKS, DEFENCES
 from attacks.studies.study import NO_DEFENCE
 from attacks.studies.task import Task, environment
 
@@ -97,6 +98,7 @@ class Clock:
     seconds: list[float] = field(default_factory=list)
 
     def __call__(self, steps: Iterable[int]) -> Iterator[int]:
+        """The steps, each timed."""
         for step in itertools.islice(steps, self.limit):
             start = time.perf_counter()
             yield step
