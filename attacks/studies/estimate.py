@@ -42,7 +42,7 @@ class Pace:
         """What tasks take one after another; kinds that were never seen count as the mean of the others."""
         means = {key: mean(rates) for key, rates in self._rates.items()}
         other = mean(means.values()) if means else 0.0
-        return sum(work(task) * means.get(kind(task), other) for task in tasks)
+        return sum((work(task) * means.get(kind(task), other) for task in tasks), start=0.0)
 
 
 def measured_pace(plan: Plan, todo: Sequence[Task], folder: Folder, *, say: Callable[[str], None]) -> Pace:

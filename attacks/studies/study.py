@@ -229,10 +229,11 @@ def _variant(top: Table, key: str, name: str, details: Table, known: dict[str, C
     kind = entry.choice("kind", known, name) if name in known else entry.choice("kind", known)
     options = _options(entry, known[kind])
     if key == "defences":
-        try:
-            known[kind](**options)
-        except ValueError as error:
-            raise details.error(name, "options that the defence accepts", f"{options} ({error})") from error
+        for option, value in options.items():
+            try:
+                known[kind](**{option: value})
+            except ValueError as error:
+                raise entry.error(option, f"a value that {kind} accepts", f"{value!r} ({error})") from error
     return Variant(name, kind, options)
 
 

@@ -32,7 +32,7 @@ class Table:
         """What to raise about a key."""
         return ValueError(f"{self._source}: key '{self._path}{key}': expected {expected}, got {got}")
 
-    def take(self, key: str, kind: type, default: Any = _REQUIRED, *, low: float | None = None) -> Any:
+    def take(self, key: str, kind: type, default: Any = _REQUIRED, *, low: int | None = None) -> Any:
         """The value of a key, of exactly this type (an integer will do for a float), and at least ``low``."""
         self.knows(key)
         if key not in self._values:
