@@ -2,6 +2,7 @@
 
 from attacks.attack import ATTACKS, Attack
 from attacks.config import AttackConfig, load_table, preset
+from attacks.datasets import ImageSet, load_images
 from attacks.defences import DEFENCES, Defence
 from attacks.diagnostics import CurvatureTrace, TracePoint
 from attacks.explanations import EXPLANATIONS, explain, relevance
@@ -21,9 +22,11 @@ __all__ = [
     "AttackResult",
     "CurvatureTrace",
     "Defence",
+    "ImageSet",
     "Network",
     "TracePoint",
     "explain",
+    "load_images",
     "load_network",
     "load_picture",
     "load_result",

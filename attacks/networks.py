@@ -6,8 +6,8 @@ normalisation; pixels in [0, 1] appear only in files and image metrics.
 
 import dataclasses
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Network:
         weights: Where the weights come from, in words.
         labels: Names of the classes, or none.
         shape: ``(C, H, W)`` that inputs must have, or None where any picture size fits.
+        patterns: Per layer, the pattern of each neuron, shaped as the layer's weight; for pattern attribution.
     """
 
     module: nn.Module
@@ -52,6 +53,7 @@ class Network:
     weights: str = "as given"
     labels: tuple[str, ...] = ()
     shape: tuple[int, int, int] | None = None
+    patterns: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not all(s > 0 for s in self.std):
@@ -239,6 +241,73 @@ def _digits(weights: str | None, seed: int) -> Network:
     return Network(module=module.eval(), name="digits", weights=path.name, shape=(1, 8, 8))
 
 
+def _mnist(name: str) -> Callable[[str | None, int], Network]:
+    def load(weights: str | None, seed: int) -> Network:
+        from attacks.small_networks import ARCHITECTURES, trained_weights
+
+        build, _ = ARCHITECTURES[name]
+        path = trained_weights(name) if weights in (None, "pretrained") else None
+        words = "trained on 4,000 images of MNIST" if path else None
+        return _small(build, Network(module=nn.Identity(), name=name, shape=(1, 28, 28)), (path, words), weights, seed)
+
+    return load
+
+
+def _vgg16_cifar10(weights: str | None, seed: int) -> Network:
+    from attacks.small_networks import vgg16_cifar10
+
+    if weights == "pretrained":
+        raise ValueError("expected a file of weights for vgg16_cifar10, as none are published with it; pass its path")
+    # Mean and standard deviation of CIFAR-10's training pixels.
+    statistics: dict[str, Any] = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
+    frame = Network(module=nn.Identity(), name="vgg16_cifar10", shape=(3, 32, 32), labels=_CIFAR10, **statistics)
+    return _small(vgg16_cifar10, frame, (None, None), weights or "random", seed)
+
+
+def _small(
+    build: Callable[[], nn.Module],
+    frame: Network,
+    trained: tuple[Path | None, str | None],
+    weights: str | None,
+    seed: int,
+) -> Network:
+    """``frame`` with the module: trained, random or from the user's file."""
+    module, (path, words) = _seeded(build, seed), trained
+    if weights == "random":
+        return dataclasses.replace(frame, module=module.eval(), weights=f"random, seed {seed}")
+    path = path or Path(str(weights))
+    _load_state(module, _read_state(path), path)
+    return dataclasses.replace(frame, module=module.eval(), weights=words or path.name)
+
+
+def _user_network(name: str, weights: str | None, seed: int) -> Network:
+    """The network that a user's factory returns, with the user's weights."""
+    package, _, factory = name.partition(":")
+    try:
+        build = getattr(importlib.import_module(package), factory)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"expected a network 'package.module:factory' that can be imported, got {name!r}: {error}; "
+            "is its folder on PYTHONPATH?"
+        ) from error
+    made = _seeded(build, seed) if callable(build) else build
+    if not isinstance(made, (Network, nn.Module)):
+        raise ValueError(f"expected a factory that returns a torch module or a Network, got {type(made).__name__}")
+    network = dataclasses.replace(Network.of(made), name=name)
+    if weights == "pretrained":
+        raise ValueError(f"expected a file of weights for {name}, or none to take them as the factory makes them")
+    if weights not in (None, "random"):
+        path = Path(str(weights))
+        _load_state(network.module, _read_state(path), path)
+        network = dataclasses.replace(network, weights=path.name)
+    elif network.weights == "as given":
+        network = dataclasses.replace(network, weights=f"as the factory makes them, seed {seed}")
+    return dataclasses.replace(network, module=network.module.eval())
+
+
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_MNIST_NETWORKS = ("mnist_lenet", "mnist_vgg", "mnist_alexnet", "mnist_densenet", "mnist_resnet")
+
 NETWORKS: dict[str, Callable[[str | None, int], Network]] = {
     "efficientnet_lite0": _efficientnet_lite0,
     "vgg16": _torchvision("vgg16"),
@@ -246,21 +315,27 @@ NETWORKS: dict[str, Callable[[str | None, int], Network]] = {
     "resnet18": _torchvision("resnet18"),
     "densenet121": _torchvision("densenet121"),
     "digits": _digits,
+    "vgg16_cifar10": _vgg16_cifar10,
+    **{name: _mnist(name) for name in _MNIST_NETWORKS},
 }
 
 
 def load_network(name: str, *, weights: str | None = None, seed: int = 0) -> Network:
-    """A network of ``NETWORKS`` by name.
+    """A network of ``NETWORKS`` by name, or one of the user's.
 
     Args:
-        name: Key of ``NETWORKS``.
+        name: Key of ``NETWORKS``, or ``package.module:factory`` of a callable that returns a module or a ``Network``.
         weights: None for trained weights where they are on disk and seeded random ones
-            elsewhere (``Network.weights`` says which), "pretrained", "random", or a file.
+            elsewhere (``Network.weights`` says which), "pretrained", "random", or a file
+            (safetensors, or one that torch reads with ``weights_only``). The small networks for MNIST are
+            trained the first time, in a minute or so, and kept.
         seed: Of random weights.
 
     Raises:
         ValueError: If the name is unknown, or the weights are missing or do not fit.
     """
+    if ":" in name:
+        return _user_network(name, weights, seed)
     if name not in NETWORKS:
-        raise ValueError(f"expected a network among {', '.join(NETWORKS)}, got {name!r}")
+        raise ValueError(f"expected a network among {', '.join(NETWORKS)}, or 'package.module:factory', got {name!r}")
     return NETWORKS[name](weights, seed)

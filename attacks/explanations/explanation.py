@@ -6,13 +6,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attacks.explanations.grad_times_input import grad_times_input
 from attacks.explanations.gradient import gradient
+from attacks.explanations.guided_backprop import guided_backprop
+from attacks.explanations.integrated_gradients import integrated_gradients
+from attacks.explanations.lrp import lrp
+from attacks.explanations.pattern_attribution import pattern_attribution
 from attacks.networks import Network
 
 Explanation = Callable[[Network, Tensor, Tensor], tuple[Tensor, Tensor]]
 Wrapper = Callable[[Explanation], Explanation]  # a defence
 
-EXPLANATIONS: dict[str, Explanation] = {"gradient": gradient}
+EXPLANATIONS: dict[str, Explanation] = {
+    "gradient": gradient,
+    "grad_times_input": grad_times_input,
+    "integrated_gradients": integrated_gradients,
+    "lrp": lrp,
+    "guided_backprop": guided_backprop,
+    "pattern_attribution": pattern_attribution,
+}
 
 
 def relevance(

@@ -104,3 +104,58 @@ def test_a_narrow_efficientnet_has_the_same_layers():
     """Oracle: the published number of convolutions, 49, at any width."""
     for width in (0.25, 1.0):
         assert sum(isinstance(m, nn.Conv2d) for m in efficientnet_lite0(width=width).modules()) == 49
+
+
+def test_a_users_network_is_imported_seeded_and_given_its_weights(tmp_path, monkeypatch):
+    """Oracle: a package written here; its weights saved in both forms and read back."""
+    from safetensors.torch import save_file
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "users_networks.py").write_text(
+        "from torch import nn\nfrom attacks import Network\n"
+        "def bare():\n    return nn.Sequential(nn.Flatten(), nn.Linear(4, 3))\n"
+        "def whole():\n    return Network(module=bare(), mean=(0.5,), std=(0.2,), shape=(1, 2, 2), weights='mine')\n"
+        "def wrong():\n    return 'network'\n"
+        "constant = 3\n"
+    )
+    bare = load_network("users_networks:bare", seed=1)
+    assert bare.name == "users_networks:bare"
+    assert not bare.module.training
+    assert torch.equal(bare.module[1].weight, load_network("users_networks:bare", seed=1).module[1].weight)
+    whole = load_network("users_networks:whole")
+    assert (whole.mean, whole.shape, whole.weights) == ((0.5,), (1, 2, 2), "mine")
+    state = {name: value + 1 for name, value in bare.module.state_dict().items()}
+    save_file(state, tmp_path / "w.safetensors")
+    torch.save(state, tmp_path / "w.pt")
+    for name in ("w.safetensors", "w.pt"):
+        loaded = load_network("users_networks:whole", weights=str(tmp_path / name))
+        assert torch.equal(loaded.module[1].weight, state["1.weight"])
+        assert loaded.weights == name
+    torch.save({"1.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
+    for name, weights, words in (
+        ("users_networks:bare", str(tmp_path / "other.pt"), "do not fit"),
+        ("users_networks:bare", str(tmp_path / "none.pt"), "no file"),
+        ("users_networks:bare", "pretrained", "file of weights"),
+        ("users_networks:none", None, "PYTHONPATH"),
+        ("no_such_package_here:bare", None, "PYTHONPATH"),
+        (":bare", None, "PYTHONPATH"),
+        ("users_networks:wrong", None, "returns a torch module"),
+        ("users_networks:constant", None, "returns a torch module"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            load_network(name, weights=weights)
+
+
+def test_a_pickle_with_code_is_refused(tmp_path):
+    """Oracle: ``weights_only``; a file that would run code when unpickled is an error, and the code does not run."""
+    import pickle
+
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    path = tmp_path / "trap.pt"
+    path.write_bytes(pickle.dumps({"weight": Trap()}))
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_network("digits", weights=str(path))
+    assert not (tmp_path / "sprung").exists()
