@@ -4,12 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-SKIPPED = (
-    "soundness",
-    "ladder",
-    "tightness",
-    "study_kills",
-)  # they measure numbers, not speed, and have commands of their own
+# They measure numbers, not speed, and have commands of their own.
+SKIPPED = ("soundness", "ladder", "tightness", "study_kills")
 
 for script in sorted(Path(__file__).parent.glob("[!_]*.py")):
     if script.stem not in SKIPPED:

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from attacks.report.page import environment, svg_uri
-from attacks.studies.pairs import picture
 from attacks.studies.study import NO_DEFENCE, Study
 
 _GROUP = ["network", "method", "attack", "defence"]
@@ -135,5 +134,4 @@ def _reasons(study: Study) -> list[tuple[str, str]]:
 
 
 def _credit(study: Study) -> str:
-    credits = {picture(name, study.folder).credit for pair in study.pairs[:20] for name in pair}
-    return f"Pictures: {'; '.join(sorted(credits))}."
+    return f"Pictures: {'; '.join(study.pairs.credits)}."

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.networks import Network, load_network
-from attacks.studies.pairs import Pair, picture
+from attacks.networks import Network
+from attacks.studies.pairs import Pair
+from attacks.studies.sources import PATTERNS_METHOD, with_patterns
 from attacks.studies.study import Study
 from attacks.studies.task import Task, fingerprint, make_task
 
@@ -35,14 +36,26 @@ def plan(study: Study) -> Plan:
     Raises:
         ValueError: If a network or a picture cannot be loaded, or does not fit the other.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(study.threads)  # what is trained or fitted here must not depend on the client's own setting
+    try:
+        return _plan(study)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _plan(study: Study) -> Plan:
     networks: dict[str, Network] = {}
     keys: dict[tuple[str, int], str] = {}
     inputs: dict[str, tuple[Tensor, Tensor]] = {}
     tasks: list[Task] = []
+    sources = {source.name: source for source in study.sources}
     for combination in study.combinations():
         key = (combination.network, combination.seed)
         if key not in keys:
-            network = load_network(combination.network, seed=combination.seed)
+            network = sources[combination.network].load(combination.seed)
+            if PATTERNS_METHOD in study.methods:
+                network = with_patterns(network, study.patterns, study.name)
             keys[key] = fingerprint(network)
             networks[keys[key]] = network
             if keys[key] not in inputs:
@@ -59,12 +72,11 @@ def plan(study: Study) -> Plan:
 def _inputs(study: Study, network: Network) -> tuple[Tensor, Tensor]:
     """All images and all targets, as the network takes them."""
     found: dict[str, Tensor] = {}
-    for pair in study.pairs:
+    for pair in study.pairs.names:
         for name in pair:
             if name not in found:
-                image = picture(name, study.folder, channels=len(network.mean)).image
                 try:
-                    found[name] = network.preprocess(image)
+                    found[name] = network.preprocess(study.pairs.picture(name, len(network.mean)))
                 except ValueError as error:
                     raise ValueError(f"{study.name}: key 'pairs': {name!r}: {error}") from error
     shapes = {tuple(x.shape[1:]) for x in found.values()}
@@ -72,11 +84,11 @@ def _inputs(study: Study, network: Network) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"{study.name}: key 'pairs': expected pictures of one size for {network.name}, got {sorted(shapes)}"
         )
-    images, targets = (torch.cat([found[pair[i]] for pair in study.pairs]) for i in (0, 1))
+    images, targets = (torch.cat([found[pair[i]] for pair in study.pairs.names]) for i in (0, 1))
     return images, targets
 
 
 def _batches(study: Study, inputs: tuple[Tensor, Tensor]) -> Iterator[_Batch]:
     for first in range(0, len(study.pairs), study.batch):
         part = slice(first, first + study.batch)
-        yield study.pairs[part], (first, inputs[0][part], inputs[1][part])
+        yield study.pairs.names[part], (first, inputs[0][part], inputs[1][part])

@@ -15,7 +15,8 @@ from attacks.defences import DEFENCES
 from attacks.explanations import EXPLANATIONS
 from attacks.networks import NETWORKS
 from attacks.studies.overrides import Override, read_override
-from attacks.studies.pairs import Pair, read_pairs
+from attacks.studies.pairs import Pairs, read_pairs
+from attacks.studies.sources import Patterns, Source, read_patterns, read_sources
 from attacks.studies.table import Table
 
 NO_DEFENCE = "none"
@@ -60,7 +61,8 @@ class Study:
         title: One line.
         about: A few sentences.
         pairs: Images and targets, the same for every combination.
-        networks: Keys of ``NETWORKS``.
+        sources: Networks, and where they come from.
+        patterns: For pattern attribution, where a network has none of its own.
         methods: Keys of ``EXPLANATIONS``.
         attacks: Attacks with their options.
         defences: Defences with theirs.
@@ -71,15 +73,15 @@ class Study:
         batch: Pairs in a task.
         chunk: Samples in one pass of the network.
         threads: Threads of a task.
-        folder: Where the study's files are looked for first.
         text: The file.
     """
 
     name: str
     title: str
     about: str
-    pairs: tuple[Pair, ...]
-    networks: tuple[str, ...]
+    pairs: Pairs
+    sources: tuple[Source, ...]
+    patterns: Patterns | None
     methods: tuple[str, ...]
     attacks: tuple[Variant, ...]
     defences: tuple[Variant, ...]
@@ -90,12 +92,11 @@ class Study:
     batch: int
     chunk: int
     threads: int
-    folder: Path
     text: str
 
     def combinations(self) -> Iterator[Combination]:
         """The product, in the order of the file: networks outermost, seeds innermost."""
-        for network in self.networks:
+        for network in (source.name for source in self.sources):
             for method in self.methods:
                 for attack in self.attacks:
                     for defence in self.defences:
@@ -152,9 +153,9 @@ def load_study(source: str) -> Study:
 def _read(top: Table, path: Path, text: str) -> Study:
     attacks = _variants(top, "attacks", ATTACKS, ("manipulate",))
     defences = _variants(top, "defences", DEFENCES, (NO_DEFENCE,))
-    networks, methods = (
-        top.many(key, str, known=known) for key, known in (("networks", NETWORKS), ("methods", EXPLANATIONS))
-    )
+    sources = read_sources(top, path.parent)
+    networks = tuple(source.name for source in sources)
+    methods = top.many("methods", str, known=EXPLANATIONS)
     seeds = top.many("seeds", int, (0,))
     if min(seeds) < 0:
         raise top.error("seeds", "seeds >= 0", min(seeds))
@@ -171,7 +172,8 @@ def _read(top: Table, path: Path, text: str) -> Study:
         title=top.take("title", str),
         about=top.take("about", str, ""),
         pairs=read_pairs(top.table("pairs", required=True), path.parent),
-        networks=networks,
+        sources=sources,
+        patterns=read_patterns(top, path.parent),
         methods=methods,
         attacks=attacks,
         defences=defences,
@@ -182,7 +184,6 @@ def _read(top: Table, path: Path, text: str) -> Study:
         batch=batch,
         chunk=top.take("chunk", int, batch, low=1),
         threads=top.take("threads", int, 1, low=1),
-        folder=path.parent,
         text=text,
     )
     top.finish()

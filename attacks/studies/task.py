@@ -101,10 +101,11 @@ def make_task(
 
 
 def fingerprint(network: Network) -> str:
-    """Hash of a network's weights, architecture in words, and preprocessing."""
+    """Hash of a network's weights, patterns, architecture in words, and preprocessing."""
     digest = hashlib.sha256(repr((network.mean, network.std, network.low, network.high)).encode())
     digest.update(repr(network.module).encode())
-    for name, tensor in sorted(network.module.state_dict().items()):
+    tensors = network.module.state_dict() | {f"patterns {name}": tensor for name, tensor in network.patterns.items()}
+    for name, tensor in sorted(tensors.items()):
         digest.update(name.encode() + _digest(tensor.detach().cpu().numpy()).encode())
     return digest.hexdigest()[:20]
 

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from attacks.datasets import load_images
 from attacks.studies import load_study, study_names
 from attacks.studies.study import NO_DEFENCE
 
@@ -75,19 +76,19 @@ def test_a_good_study_says_what_its_file_says(tmp_path):
 def test_pairs_are_the_same_for_the_same_seed_and_hold_no_image_twice(tmp_path):
     """Oracle: a second reading; distinctness; another seed."""
     study = load(tmp_path, GOOD)
-    names = [name for pair in study.pairs for name in pair]
-    assert study.pairs == load(tmp_path, GOOD).pairs
+    names = [name for pair in study.pairs.names for name in pair]
+    assert study.pairs.names == load(tmp_path, GOOD).pairs.names
     assert len(set(names)) == 20
-    assert all(0 <= int(name.removeprefix("digits/")) < 100 for name in names)
+    assert set(names) <= set(load_images("digits", indices=range(100)).names)
     other = copy.deepcopy(GOOD)
     other["pairs"]["seed"] = 1
-    assert study.pairs != load(tmp_path, other).pairs
+    assert study.pairs.names != load(tmp_path, other).pairs.names
 
 
 def test_named_images_and_targets_make_all_pairs_but_those_with_themselves(tmp_path):
     """Oracle: the product by hand."""
     values = GOOD | {"pairs": {"images": ["chelsea", "coffee"], "targets": ["coffee", "rocket"]}}
-    assert load(tmp_path, values).pairs == (("chelsea", "coffee"), ("chelsea", "rocket"), ("coffee", "rocket"))
+    assert load(tmp_path, values).pairs.names == (("chelsea", "coffee"), ("chelsea", "rocket"), ("coffee", "rocket"))
 
 
 @pytest.mark.parametrize("name", study_names())
@@ -99,8 +100,8 @@ def test_every_study_of_the_package_loads(name):
 
 # Keys, as errors name them, whose value may be replaced by something of a wrong type.
 PATHS = [
-    ("title",), ("about",), ("networks",), ("methods",), ("attacks",), ("defences",), ("seeds",), ("batch",), ("chunk",),
-    ("threads",), ("pairs",), ("pairs", "data"), ("pairs", "count"), ("pairs", "seed"), ("pairs", "range"),
+    ("title",), ("about",), ("networks",), ("methods",), ("attacks",), ("defences",), ("seeds",), ("batch",),
+    ("chunk",), ("threads",), ("pairs",), ("pairs", "data"), ("pairs", "count"), ("pairs", "seed"), ("pairs", "range"),
     ("hyperparameters",), ("hyperparameters", "table"), ("hyperparameters", "rows"), ("attack",),
     ("attack", "ghorbani_top_k"), ("attack", "ghorbani_top_k", "k"), ("attack", "ghorbani_top_k", "radius"),
     ("defence", "strong"), ("defence", "strong", "kind"), ("defence", "strong", "beta"),
@@ -202,7 +203,7 @@ def test_a_wrong_study_is_refused_with_the_key_or_the_line(seed, tmp_path):
         ({"seeds": [-1]}, "seeds"),
     ],
 )
-def test_values_that_do_not_fit_together_are_named(change, name, tmp_path):
+def test_othersthat_do_not_fit_together_are_named(change, name, tmp_path):
     """Oracle: the mistake that was planted."""
     with pytest.raises(ValueError, match="expected") as caught:
         load(tmp_path, GOOD | change)
