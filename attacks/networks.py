@@ -290,7 +290,11 @@ def _user_network(name: str, weights: str | None, seed: int) -> Network:
             f"expected a network 'package.module:factory' that can be imported, got {name!r}: {error}; "
             "is its folder on PYTHONPATH?"
         ) from error
-    made = _seeded(build, seed) if callable(build) else build
+    if not callable(build):
+        raise ValueError(f"expected a factory that returns a torch module or a Network, got {type(build).__name__}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = build()
     if not isinstance(made, (Network, nn.Module)):
         raise ValueError(f"expected a factory that returns a torch module or a Network, got {type(made).__name__}")
     network = dataclasses.replace(Network.of(made), name=name)

@@ -166,7 +166,7 @@ def _train_and_save(name: str, path: Path) -> None:
 
     build, recipe = ARCHITECTURES[name]
     pixels, labels = mnist()
-    x = torch.from_numpy(pixels).float()[:, None] / 255
+    x = torch.tensor(pixels, dtype=torch.float32)[:, None] / 255
     training, test = stratified_split(labels)
     network = train(build, x[training], labels[training], recipe=recipe, name=name)
     found = accuracy(network, x[test], labels[test])

@@ -11,7 +11,8 @@ import attacks.small_networks as small
 from attacks import explain, load_network
 from attacks.datasets import mnist, stratified_split
 from attacks.small_networks import ARCHITECTURES, Recipe, train, trained_weights, vgg16_cifar10, weights_file
-from curvature import certify_explanation, hypotheses, logit
+from curvature import extreme_curvatures, hvp, hypotheses, logit
+from curvature.bounds.entesari_2024 import entesari_2024_graph
 
 QUICK = Recipe(epochs=2, batch=50, lr=1e-2, shift=0)
 
@@ -48,7 +49,7 @@ def test_training_learns_and_the_weights_are_kept_under_the_recipes_name(quick, 
         metadata = json.loads(file.metadata()["training"])
     pixels, labels = mnist()
     _, held_out = stratified_split(labels)
-    x = torch.from_numpy(pixels).float()[held_out, None] / 255
+    x = torch.tensor(pixels)[held_out, None] / 255
     right = float((network.predict(x) == labels[held_out]).double().mean())
     assert metadata["held_out_accuracy"] == pytest.approx(right)
     assert right > 0.7
@@ -105,13 +106,19 @@ def test_every_small_network_can_be_softened_explained_and_attacked_at(name):
     assert bool(rough) == (name != "mnist_lenet")
 
 
-def test_a_certificate_exists_for_the_softened_lenet():
-    """Oracle: its own definition; a positive bound, below the vacuous 2, on a small ball."""
-    network = load_network("mnist_lenet", weights="random").soften(1.0)
-    x = torch.rand(1, 28, 28, dtype=torch.float64)
-    module = network.module.double()
-    certificate = certify_explanation(module, x, 1e-3, target_class=int(logit(module, 0)(x) > 99))
-    assert 0 < certificate.chord_bound < 2
+def test_a_certified_bound_on_the_hessian_applies_to_the_softened_lenet():
+    """Oracle: Hessian-vector products in the ball, which the bound must cover."""
+    module = load_network("mnist_lenet", weights="random").soften(1.0).module.double()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 28, 28, generator=generator, dtype=torch.float64)
+    bound = entesari_2024_graph(module, x, target_class=3, radius=1e-2).hessian
+    f = logit(module, 3)
+    largest = extreme_curvatures(f, x, rtol=1e-2, max_hvps=60)
+    attained = [float(hvp(f, x, largest.directions[0].reshape(x.shape)).norm())]
+    for _ in range(5):
+        u, v = (torch.randn(x.shape, generator=generator, dtype=torch.float64) for _ in range(2))
+        attained.append(float(hvp(f, x + 1e-2 * u / u.norm(), v / v.norm()).norm()))
+    assert 0 < max(attained) <= bound < float("inf")
 
 
 def test_the_cifar_network_is_vgg16s_convolutions():
@@ -132,6 +139,6 @@ def test_trained_networks_reach_their_accuracy(name):
     network = load_network(name)
     pixels, labels = mnist()
     _, held_out = stratified_split(labels)
-    x = torch.from_numpy(pixels).float()[held_out, None] / 255
+    x = torch.tensor(pixels)[held_out, None] / 255
     right = torch.cat([network.predict(part) for part in x.split(250)]) == labels[held_out]
     assert right.double().mean() >= 0.96
