@@ -190,6 +190,29 @@ DEFENCES: dict[str, Callable[..., Defence]] = {
 }
 
 
+def load_defence(spec: str, *, adaptive: bool = True) -> Defence:
+    """A defence by name, with settings: ``smoothgrad``, ``smoothgrad:noise=0.2,samples=20``, ``beta_smoothing:beta=1``.
+
+    Raises:
+        ValueError: If the name or a setting is unknown, or a value is not of its kind.
+    """
+    name, _, words = spec.partition(":")
+    if name not in DEFENCES:
+        raise ValueError(f"expected a defence among {', '.join(DEFENCES)}, got {name!r}")
+    kinds = {"beta": float, "noise": float, "samples": int, "seed": int, "average": str}
+    known = [f for f in DEFENCES[name]().settings() if f in kinds]
+    settings: dict[str, Any] = {}
+    for word in words.split(",") if words else []:
+        key, _, value = word.partition("=")
+        if key not in known or key in settings:
+            raise ValueError(f"expected settings of {name} among {', '.join(known)}, each once, got {word!r}")
+        try:
+            settings[key] = kinds[key](value)
+        except ValueError as error:
+            raise ValueError(f"expected {key} of {name} as {kinds[key].__name__}, got {value!r}") from error
+    return DEFENCES[name](adaptive=adaptive, **settings)
+
+
 @dataclass(frozen=True)
 class _Mean:
     """The mean over displaced copies, differentiable within bounded memory."""

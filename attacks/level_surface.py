@@ -106,16 +106,19 @@ class LevelSurface:
         return part.masked_fill(self._leaves(state.x, part), 0.0), free
 
     def retract(self, state: State, step: Tensor) -> tuple[State, Tensor]:
-        """Follow ``step``, halved until Newton's method finds the surface again; and the length taken of it, ``[B]``.
+        """Follow ``step``, halved until Newton's method finds the surface again; and the share taken of it, ``[B]``.
 
-        A sample whose step fails however short stays where it is, with length 0.
+        The way back must be no longer than the step, else Newton's method has found another part
+        of the surface. A sample whose step fails however short stays where it is, with share 0.
         """
         x, G, value = state.x.clone(), state.G.clone(), state.value.clone()
         taken = torch.zeros_like(value)
         todo = torch.arange(len(x), device=x.device)
         scale = 1.0
         for _ in range(_HALVINGS):
-            found, good = self._newton(self._clamp(state.x[todo] + scale * step[todo]), todo)
+            moved = self._clamp(state.x[todo] + scale * step[todo])
+            found, good = self._newton(moved, todo)
+            good &= norms(found.x - moved) <= scale * norms(step[todo])
             done = todo[good]
             x[done], G[done], value[done], taken[done] = found.x[good], found.G[good], found.value[good], scale
             todo, scale = todo[~good], scale / 2

@@ -2,7 +2,8 @@ r"""The attack on the level set: the explained output stays constant to rounding
 
 The loss of the targeted manipulation is minimised on :math:`S = \{f = f(x)\}` of the network
 softened at one fixed beta: Adam with Riemannian gradients (projected onto the tangent
-space), momentum carried along by projection, and Newton's method as the retraction. So
+space), momentum carried along by projection, each pixel scaled by the root mean square of
+its unprojected gradient, and Newton's method as the retraction. So
 theorem 1 applies to the path as it stands: the unit normal turns by no more than the
 integral of the largest principal curvature in magnitude along it. Pixels at the ends of
 the valid range are held (``attacks.level_surface``).
@@ -110,7 +111,8 @@ def _descend(problem: Problem, path: "_Path", trace: CurvatureTrace | None, step
             downhill, _ = surface.tangent(path.state, -slope)
             carried, _ = surface.tangent(path.state, first)
             first = _MOMENTUM * carried + (1 - _MOMENTUM) * downhill
-            second = _SQUARES * second + (1 - _SQUARES) * downhill.square()
+            # Of the whole gradient: a pixel's own scale, which is not zero while the pixel is held.
+            second = _SQUARES * second + (1 - _SQUARES) * slope.square()
             scaled = first / (1 - _MOMENTUM ** (step + 1))
             scaled = scaled / ((second / (1 - _SQUARES ** (step + 1))).sqrt() + _EPS)
             direction, _ = surface.tangent(path.state, scaled)

@@ -16,14 +16,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 import curvature
+from attacks.attack import ATTACKS
 from attacks.config import AttackConfig, preset
+from attacks.defences import load_defence
 from attacks.diagnostics import CurvatureTrace
 from attacks.explanations import explain
 from attacks.images import Picture, load_picture
-from attacks.manipulation import AttackResult, manipulate, target_map
+from attacks.manipulation import AttackResult
+from attacks.metrics import pcc
 from attacks.networks import Network, load_network
 from attacks.report import write_report
 from attacks.storage import plain, save_result, write_atomically
+from attacks.targets import load_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +39,17 @@ class Run:
     image: str = "chelsea"
     """Picture to manipulate: a name (chelsea, coffee, rocket, astronaut, digits/17, mnist/3) or a file."""
     target: str = "coffee"
-    """Picture whose explanation map is the target: a name or a file."""
+    """Whose explanation map is the target: a picture's name or file, or 'same'; or text:WORDS, or drawn:FILE."""
+    target_class: int | None = None
+    """Class that the target's map explains; its predicted one by default."""
     method: str = "gradient"
     """Explanation method."""
+    attack: str = "manipulate"
+    """manipulate, on_level_set, ghorbani_top_k, ghorbani_mass_centre or ghorbani_target_region."""
+    defence: str | None = None
+    """beta_smoothing, smoothgrad or spherical_logistic; with settings as in smoothgrad:noise=0.2,samples=10."""
+    adaptive: bool = True
+    """Whether the attack differentiates through the defence."""
     table: int | None = None
     """Take the hyper-parameters of this table of the paper (1 to 5), not the network's own preset."""
     iterations: int | None = None
@@ -65,29 +77,32 @@ class Run:
         """Do it; returns the exit status."""
         started = time.perf_counter()
         config = self.config()
-        network, pictures = self._load()
-        x, target = (network.preprocess(p.image).to(self.device) for p in pictures)
+        network, picture = self._load()
+        x = network.preprocess(picture.image).to(self.device)
+        defence = None if self.defence is None else load_defence(self.defence, adaptive=self.adaptive)
         trace = CurvatureTrace(every=self.curvature_every, beta=self.curvature_beta) if self.curvature_every else None
-        aim = target_map(network, target, config=config)
-        _say(
-            f"{network.name} ({network.weights}): {pictures[0].name} with the {config.method} map of {pictures[1].name}"
-        )
+        target = load_target(self.target, network, x, config=config, target_class=self.target_class, defence=defence)
+        pictures = (picture, target.picture)
+        _say(f"{network.name} ({network.weights}): {picture.name} with the {config.method} map of {pictures[1].name}")
         if config.reason:
             _say(f"hyper-parameters: {config.reason}")
         with _Folder(self.out) as folder:
             progress = _Progress()
-            result = manipulate(network, x, aim, config=config, trace=trace, steps=progress)
+            attack = ATTACKS[self.attack]
+            result = attack(network, x, target.map, config=config, defence=defence, trace=trace, steps=progress)
             summary = self._summary(network, result, progress.seconds)
             # Not before the attack is over: the map that the pictures are judged by is the unsoftened network's.
-            summary["explanation"]["pcc_target_unsoftened"] = _unsoftened(network, target, result)
-            self._write(folder, network, result, summary, (target, pictures))
+            summary["explanation"]["pcc_target_unsoftened"] = float(pcc(result.maps, target.own_map)[0])
+            self._write(folder, network, result, summary, (target.input, pictures))
         summary["seconds"] = round(time.perf_counter() - started, 2)
         self._print(result, summary)
         return 0 if summary["output"]["class_kept"] and result.completed else 1
 
     def config(self) -> AttackConfig:
         """The hyper-parameters, with what the command line overrides."""
-        config = preset(self.network, self.method, table=self.table)
+        if self.attack not in ATTACKS:
+            raise ValueError(f"expected an attack among {', '.join(ATTACKS)}, got {self.attack!r}")
+        config = preset(self.network, self.method, table=self.table, attack=self.attack)
         changes: dict[str, Any] = {
             name: value for name in ("iterations", "lr") if (value := getattr(self, name)) is not None
         }
@@ -97,7 +112,7 @@ class Run:
             changes |= {"beta_start": self.beta[0], "beta_end": self.beta[-1]}
         return dataclasses.replace(config, network=self.network, **changes)
 
-    def _load(self) -> tuple[Network, tuple[Picture, Picture]]:
+    def _load(self) -> tuple[Network, Picture]:
         try:
             device = torch.device(self.device)
             torch.zeros(1, device=device)
@@ -107,8 +122,7 @@ class Run:
             ) from error
         network = load_network(self.network, weights=self.weights, seed=self.seed)
         network = dataclasses.replace(network, module=network.module.to(device))
-        channels = len(network.mean)
-        return network, (load_picture(self.image, channels=channels), load_picture(self.target, channels=channels))
+        return network, load_picture(self.image, channels=len(network.mean))
 
     def _summary(self, network: Network, result: AttackResult, seconds: list[float]) -> dict[str, Any]:
         metrics = {
@@ -118,7 +132,9 @@ class Run:
         step = statistics.median(seconds) if seconds else 0.0
         cost = step / _gradient_seconds(network, result) if seconds else 0.0
         return {
+            "attack": result.attack,
             "config": dataclasses.asdict(result.config),
+            "defence": result.defence.settings() if result.defence else None,
             "seed": self.seed,
             "weights": network.weights,
             "completed": result.completed,
@@ -164,6 +180,12 @@ class Run:
         e, i, o = summary["explanation"], summary["image"], summary["output"]
         pcc, ssim = (f"{e[f'{name}_target_before']:.3f} -> {e[f'{name}_target']:.3f}" for name in ("pcc", "ssim"))
         print(f"map:    PCC to target {pcc}, SSIM {ssim}")
+        if "path" in summary:
+            p = summary["path"]
+            print(
+                f"path:   length {p['length']:.3g} on the level set, largest deviation {p['largest_deviation']:.1e}, "
+                f"normal turned {p['normal_turn']:.3g} of {p['curvature_budget_estimate']:.3g} (estimate)"
+            )
         print(f"image:  PCC {i['pcc']:.4f}, SSIM {i['ssim']:.4f}, largest change {i['linf']:.4f}")
         kept = "kept" if o["class_kept"] else "CHANGED"
         print(f"output: class {kept}, probability {o['probability_before']:.3f} -> {o['probability_after']:.3f}")
@@ -218,13 +240,6 @@ class _Folder:
         for path in self.made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
-
-
-def _unsoftened(network: Network, target: Tensor, result: AttackResult) -> float:
-    """PCC of the maps of manipulated and target image, both of the network itself."""
-    from attacks.metrics import pcc
-
-    return float(pcc(result.maps, explain(network, target, method=result.config.method))[0])
 
 
 def _gradient_seconds(network: Network, result: AttackResult) -> float:

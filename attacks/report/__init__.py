@@ -126,6 +126,15 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("output: norm of the change, softmax", "0", _text(o["softmax_change"])),
         ("output: norm of the change, logits", "0", _text(o["logits_change"])),
     ]
+    if "path" in summary:
+        p = summary["path"]
+        rows += [
+            ("path on the level set: length", "0", _text(p["length"])),
+            ("path: largest relative deviation of the explained logit", "0", _text(p["largest_deviation"])),
+            ("path: turn of the unit normal, of a budget of (estimate)", _text(p["curvature_budget_estimate"]),
+             _text(p["normal_turn"])),
+            ("path: change of the unsoftened network's logit", "0", _text(p["logit_change"])),
+        ]  # fmt: skip
     c = summary["curvature"]
     if c["trace"]:
         rows.append(

@@ -147,3 +147,15 @@ def test_a_growing_or_missing_beta_is_refused(network, images, target):
     for start, end in ((5.0, 50.0), (None, None)):
         with pytest.raises(ValueError, match="one fixed beta"):
             on_level_set(network, images, target, config=dataclasses.replace(CONFIG, beta_start=start, beta_end=end))
+
+
+def test_pixels_that_were_held_do_not_jump_when_they_are_let_go():
+    """Oracle: a step is at most a few learning rates a pixel; digits on black, most of whose pixels start held."""
+    network = load_network("digits")
+    x = torch.cat([network.preprocess(load_picture(f"digits/{i}", channels=1).image) for i in (0, 3, 7)])
+    config = dataclasses.replace(preset("digits", "gradient", attack="on_level_set"), iterations=60, lr=1e-3)
+    config = dataclasses.replace(config, beta_start=10.0, beta_end=10.0)
+    result = on_level_set(network, x, target_map(network, x.roll(1, 0), config=config), config=config, chunk=3)
+    steps = result.history["length"].diff(dim=0)
+    assert (steps <= 4 * config.lr * 64**0.5).all()
+    assert (steps > 0).all()
