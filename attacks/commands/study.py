@@ -69,12 +69,15 @@ class StudyCommand:
         return 1 if failed else 0
 
     def _run(self, planned: Plan, todo: list[Task], folder: Folder) -> dict[str, str]:
-        from attacks.studies.cluster import connect, default_workers
+        if not todo:
+            return {}
+        try:
+            from attacks.studies.cluster import connect, default_workers
+        except ImportError as error:
+            raise ValueError(f"expected the packages of the extra 'study', got '{error}'; install them") from error
         from attacks.studies.progress import Progress
         from attacks.studies.run import run_tasks
 
-        if not todo:
-            return {}
         threads = planned.study.threads
         workers = min(self.workers or default_workers(threads), len(todo))
         with connect(self.scheduler, workers=workers, threads=threads) as client:

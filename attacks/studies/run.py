@@ -1,9 +1,9 @@
 """Run what is missing of a plan on a Dask cluster; the client writes what comes back."""
 
-import warnings
 from collections.abc import Callable, Sequence
+from threading import Lock
 
-from distributed import Client, Future, as_completed
+from distributed import Client, Future, Worker, WorkerPlugin, as_completed
 from distributed.scheduler import KilledWorker
 
 from attacks.networks import Network
@@ -14,6 +14,38 @@ from attacks.studies.worker import Output, run_task
 from curvature import NotConvergedError
 
 Done = Callable[[Task], None]
+
+
+class Networks(WorkerPlugin):
+    """Brings the networks to every worker, also to those that start later; no task depends on another's data."""
+
+    idempotent = True
+
+    def __init__(self, networks: dict[str, Network]) -> None:
+        self.networks = networks
+        self.name = "networks-" + "-".join(sorted(networks))
+
+    def setup(self, worker: Worker) -> None:
+        """Dask calls it on the worker."""
+        _NETWORKS.update(self.networks)
+
+    def teardown(self, worker: Worker) -> None:
+        """Dask calls it when the study is over, if the worker stays."""
+        for key in self.networks:
+            _NETWORKS.pop(key, None)
+
+
+_NETWORKS: dict[str, Network] = {}  # of this process, if it is a worker
+_TURN = Lock()
+
+
+def run_on_worker(task: Task) -> Output:
+    """``run_task`` with the network that the plugin brought; one at a time, whatever threads the worker has.
+
+    Forward-mode differentiation and softened copies keep state that threads would share.
+    """
+    with _TURN:
+        return run_task(task, _NETWORKS[task.network])
 
 
 def run_tasks(client: Client, plan: Plan, todo: Sequence[Task], folder: Folder, *, done: Done) -> dict[str, str]:
@@ -32,45 +64,44 @@ def run_tasks(client: Client, plan: Plan, todo: Sequence[Task], folder: Folder, 
     Raises:
         StoppedError: If results cannot be written, the workers differ from the client, or the cluster is gone.
     """
-    tasks = {task.name: task for task in todo}
-    with warnings.catch_warnings():
-        # A network's weights travel inside the graph, so that the scheduler can send them again when a worker dies.
-        warnings.filterwarnings("ignore", message="Sending large graph", category=UserWarning)
-        networks = {
-            key: client.submit(_unchanged, network, key=f"network-{key}") for key, network in plan.networks.items()
-        }
-        futures = [
-            client.submit(run_task, task, networks[task.network], key=task.name, pure=False, priority=-i)
-            for i, task in enumerate(todo)
-        ]
+    tasks = {f"attack-{task.name}": task for task in todo}
+    networks = Networks(plan.networks)
+    client.register_plugin(networks)
+    futures = [
+        client.submit(run_on_worker, task, key=key, pure=False, priority=-i)
+        for i, (key, task) in enumerate(tasks.items())
+    ]
     failed: dict[str, str] = {}
     for future in as_completed(futures):
         task = tasks[future.key]
         try:
-            folder.save(task, _output(future))
-        except _TaskError as error:
+            folder.save(task, output_of(future))
+        except TaskFailedError as error:
             failed[task.name] = str(error)
         future.release()
         done(task)
+    client.unregister_worker_plugin(networks.name)
     return failed
 
 
-class _TaskError(Exception):
+class TaskFailedError(Exception):
     """One task failed; the others go on."""
 
 
-def _output(future: Future[Output]) -> Output:
+def output_of(future: Future[Output]) -> Output:
+    """What a worker returned.
+
+    Raises:
+        TaskFailedError: If this task cannot be run; others may.
+        StoppedError: If no task can.
+    """
     try:
         output: Output = future.result()
     except KilledWorker as error:
-        raise _TaskError("its workers died; do they have enough memory? make 'batch' smaller") from error
+        raise TaskFailedError("its workers died; do they have enough memory? make 'batch' smaller") from error
     except (ValueError, NotConvergedError) as error:
-        raise _TaskError(str(error)) from error
+        raise TaskFailedError(str(error)) from error
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
         raise StoppedError(f"the study stopped: {words}; the results that were finished are kept") from error
     return output
-
-
-def _unchanged(network: Network) -> Network:
-    return network

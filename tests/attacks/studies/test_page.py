@@ -21,7 +21,7 @@ def test_the_page_stands_alone_and_says_the_numbers(finished):
     assert "https://" not in page
     before, after = (table[f"explanation_pcc_target{word}"].median() for word in ("_before", ""))
     assert f"{before:.3g} → {after:.3g}" in page
-    assert "12 of 12" in page or f"{table['output_class_kept'].sum()} of 12" in page
+    assert f"{table['output_class_kept'].sum()} of 12" in page
     for words in ("a test of the runner", "UCI optical digits", "10th and 90th percentile", "one at a time"):
         assert words in page
 
@@ -54,7 +54,7 @@ def test_boxes_are_median_quartiles_and_whiskers_at_the_tenth_and_ninetieth_perc
     figure = _boxes([(("a", "b", "c", "d"), pd.DataFrame({"x": values}))], {"after": "x"})
     (axes,) = figure.axes
     ends = sorted({round(float(v), 6) for line in axes.lines for v in np.asarray(line.get_xdata(), dtype=float)})
-    assert ends == [100.0, 625.0, 2500.0, 5625.0, 8100.0] or ends == [100.0, 625.0, 2500.0, 5625.0, 8100.0, *ends[5:]]
+    assert ends == [100.0, 625.0, 2500.0, 5625.0, 8100.0]
 
 
 def test_failed_tasks_and_missing_times_are_said(finished, study):
@@ -74,4 +74,4 @@ def test_a_pace_is_the_mean_of_its_kind_and_of_all_for_kinds_never_seen(study):
     pace.learn(tasks[0], 3.0)
     pace.learn(tasks[1], 5.0)
     assert pace.seconds(tasks) == pytest.approx(48.0)
-    assert [as_words(s) for s in (5, 300, 7200)] == ["5 s", "5 min", "2.0 h"]
+    assert [as_words(s) for s in (5.0, 300.0, 7200.0)] == ["5 s", "5 min", "2.0 h"]

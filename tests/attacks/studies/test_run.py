@@ -3,19 +3,26 @@
 import errno
 import gc
 import json
+import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
+from distributed.scheduler import KilledWorker
 
 from attacks import load_result
 from attacks.__main__ import main
 from attacks.storage import write_atomically
+from attacks.studies.folder import StoppedError
+from attacks.studies.run import TaskFailedError, output_of
 from benchmarks.study_kills import SUMMARIES, kill_run, kill_worker, same_summary
 
 ROOT = Path(__file__).parents[3]
@@ -69,7 +76,7 @@ def test_damaged_results_are_named_moved_aside_and_run_again(study, finished, co
     content = bytearray(flipped.read_bytes())
     content[-5] ^= 1
     flipped.write_bytes(content)
-    assert main(["study", str(study), "--out", str(copied)]) == 0
+    assert main(["study", str(study), "--out", str(copied), "--workers", "1"]) == 0
     gc.collect()  # what was left open would be an error here
     errors = capsys.readouterr().err
     for path in (cut, flipped):
@@ -91,15 +98,43 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(study, finished, copied,
         write_atomically(path, content)
 
     monkeypatch.setattr("attacks.studies.folder.write_atomically", full)
-    assert main(["study", str(study), "--out", str(copied)]) == 1
+    assert main(["study", str(study), "--out", str(copied), "--workers", "1"]) == 1
     gc.collect()
     errors = capsys.readouterr().err
     assert "No space left on device" in errors
     assert "10 of 12 tasks are finished" in errors
     assert not list((copied / "results").glob(".*"))
     monkeypatch.undo()
-    assert main(["study", str(study), "--out", str(copied)]) == 0
+    assert main(["study", str(study), "--out", str(copied), "--workers", "1"]) == 0
     assert same_summary(finished, copied)
+
+
+def test_ctrl_c_stops_a_run_and_its_workers_and_keeps_what_is_finished(study, tmp_path):
+    """Oracle: the contract; the signal goes to the whole process group, as from a terminal."""
+    out = tmp_path / "stopped"
+    command = [sys.executable, "-m", "attacks", "study", str(study), "--out", str(out), "--workers", "1"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not list(out.glob("results/*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=400)
+    done = len(list(out.glob("results/*.safetensors")))
+    assert process.returncode == 1
+    assert "interrupted; the same command goes on from here" in errors
+    assert f"{done} of 12 tasks are finished" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_task_that_kills_its_workers_is_named_and_nothing_else_stops():
+    """Oracle: the error that Dask raises then, from a future made by hand."""
+    future = Mock()
+    future.result.side_effect = KilledWorker("task", None, 10)
+    with pytest.raises(TaskFailedError, match="memory"):
+        output_of(future)
+    future.result.side_effect = ModuleNotFoundError("No module named 'attacks'")
+    with pytest.raises(StoppedError, match="No module named 'attacks'"):
+        output_of(future)
 
 
 def test_kills_at_random_moments_do_not_show_in_the_summary(study, finished, tmp_path):
@@ -179,7 +214,7 @@ softplus = false
 reason = "a ReLU network has no second-order gradient"
 """
     (tmp_path / "study.toml").write_text(text)
-    assert main(["study", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out")]) == 1
+    assert main(["study", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out"), "--workers", "1"]) == 1
     gc.collect()
     errors = capsys.readouterr().err
     assert "failed: digits, gradient, second" in errors
