@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from attacks.networks import Network
+from attacks.studies.aims import CLASS, Aim, drawn_map, is_picture
 from attacks.studies.pairs import Pair
 from attacks.studies.sources import PATTERNS_METHOD, with_patterns
 from attacks.studies.study import Study
 from attacks.studies.task import Task, fingerprint, make_task
 
-_Batch = tuple[tuple[Pair, ...], tuple[int, Tensor, Tensor]]  # names; index of the first pair, images, targets
+_Inputs = tuple[Tensor, list[Aim]]
+_Batch = tuple[tuple[Pair, ...], tuple[int, Tensor, list[Aim]]]  # names; index of the first pair, images, aims
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def plan(study: Study) -> Plan:
 def _plan(study: Study) -> Plan:
     networks: dict[str, Network] = {}
     keys: dict[tuple[str, int], str] = {}
-    inputs: dict[str, tuple[Tensor, Tensor]] = {}
+    inputs: dict[str, _Inputs] = {}
     tasks: list[Task] = []
     sources = {source.name: source for source in study.sources}
     for combination in study.combinations():
@@ -69,11 +71,11 @@ def _plan(study: Study) -> Plan:
     return Plan(study, tuple(tasks), networks)
 
 
-def _inputs(study: Study, network: Network) -> tuple[Tensor, Tensor]:
-    """All images and all targets, as the network takes them."""
+def _inputs(study: Study, network: Network) -> _Inputs:
+    """All images as the network takes them, and all aims."""
     found: dict[str, Tensor] = {}
     for pair in study.pairs.names:
-        for name in pair:
+        for name in pair if is_picture(pair.target) else pair[:1]:
             if name not in found:
                 try:
                     found[name] = network.preprocess(study.pairs.picture(name, len(network.mean)))
@@ -84,11 +86,32 @@ def _inputs(study: Study, network: Network) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"{study.name}: key 'pairs': expected pictures of one size for {network.name}, got {sorted(shapes)}"
         )
-    images, targets = (torch.cat([found[pair[i]] for pair in study.pairs.names]) for i in (0, 1))
-    return images, targets
+    images = torch.cat([found[pair.image] for pair in study.pairs.names])
+    return images, [_aim(study, network, pair, found) for pair in study.pairs.names]
 
 
-def _batches(study: Study, inputs: tuple[Tensor, Tensor]) -> Iterator[_Batch]:
+def _aim(study: Study, network: Network, pair: Pair, found: dict[str, Tensor]) -> Aim:
+    """What is sent to the workers for a target: a picture, or a map that is drawn here."""
+    image = found[pair.image]
+    if is_picture(pair.target):
+        aim = found[pair.target][0]
+    elif pair.target.startswith(CLASS):
+        classes = int(network.module(image).shape[1])
+        if int(pair.target.removeprefix(CLASS)) >= classes:
+            raise ValueError(
+                f"{study.name}: key 'pairs.targets': expected a class below {classes} of {network.name}, "
+                f"got {pair.target!r}"
+            )
+        aim = image[0]
+    else:
+        try:
+            aim = drawn_map(pair.target, (image.shape[2], image.shape[3]), study.pairs.folder).to(image)
+        except ValueError as error:
+            raise ValueError(f"{study.name}: key 'pairs.targets': {error}") from error
+    return aim.detach().cpu().numpy()
+
+
+def _batches(study: Study, inputs: _Inputs) -> Iterator[_Batch]:
     for first in range(0, len(study.pairs), study.batch):
         part = slice(first, first + study.batch)
         yield study.pairs.names[part], (first, inputs[0][part], inputs[1][part])

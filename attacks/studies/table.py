@@ -93,9 +93,8 @@ class Table:
     def finish(self) -> None:
         """Refuse the keys that nobody took."""
         for key in self._values:
-            raise self.error(
-                key, f"one of the keys {', '.join(sorted(self._known))}", f"'{key}'{_hint(key, self._known)}"
-            )
+            expected = f"no keys but {', '.join(sorted(self._known))}" if self._known else "no keys here"
+            raise self.error(key, expected, f"'{key}'{_hint(key, self._known)}")
 
 
 def _hint(value: str, known: Collection[str]) -> str:

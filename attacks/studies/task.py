@@ -4,7 +4,8 @@ import functools
 import hashlib
 import json
 import platform
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 import attacks
 import curvature
 from attacks.networks import Network
+from attacks.studies.aims import Aim
 from attacks.studies.pairs import Pair
 from attacks.studies.study import Combination
 
@@ -34,7 +36,7 @@ class Task:
         pairs: Names of images and targets.
         first: Index of the first pair in the study.
         x: The images ``[B, C, H, W]`` in the module's input space. An array, since arrays travel well.
-        targets: The target images, likewise.
+        aims: For each image a target picture ``[C, H, W]``, likewise, or a map ``[H, W]``.
         network: Fingerprint of the network.
         threads: Torch threads.
         chunk: Samples in one pass of the network.
@@ -46,7 +48,7 @@ class Task:
     pairs: tuple[Pair, ...]
     first: int
     x: np.ndarray
-    targets: np.ndarray
+    aims: tuple[Aim, ...]
     network: str
     threads: int
     chunk: int
@@ -82,22 +84,22 @@ class Task:
 
 
 def make_task(
-    combination: Combination, pairs: tuple[Pair, ...], batch: tuple[int, Tensor, Tensor], **rest: Any
+    combination: Combination, pairs: tuple[Pair, ...], batch: tuple[int, Tensor, Sequence[Aim]], **rest: Any
 ) -> Task:
     """A task with its name.
 
     Args:
         combination: What to run.
         pairs: Names of the batch.
-        batch: Index of the first pair, images and target images.
+        batch: Index of the first pair, images and aims.
         **rest: ``network``, ``threads``, ``chunk``, as in ``Task``.
     """
-    first, x, targets = batch
-    arrays = x.detach().cpu().numpy(), targets.detach().cpu().numpy()
-    unnamed = Task("", combination, pairs, first, *arrays, environment=environment(), **rest)
-    determines = unnamed.describe() | {"inputs": [_digest(array) for array in arrays]}
+    first, x, aims = batch
+    images = x.detach().cpu().numpy()
+    unnamed = Task("", combination, pairs, first, images, tuple(aims), environment=environment(), **rest)
+    determines = unnamed.describe() | {"inputs": [_digest(array) for array in (images, *aims)]}
     name = hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()[:20]
-    return Task(name, combination, pairs, first, *arrays, environment=environment(), **rest)
+    return replace(unnamed, name=name)
 
 
 def fingerprint(network: Network) -> str:

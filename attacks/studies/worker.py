@@ -13,9 +13,10 @@ import torch
 
 from attacks.attack import ATTACKS
 from attacks.defences import DEFENCES
-from attacks.manipulation import AttackResult, target_map
+from attacks.manipulation import AttackResult
 from attacks.networks import Network
 from attacks.storage import serialise
+from attacks.studies.aims import goal
 from attacks.studies.measurements import measure
 from attacks.studies.study import NO_DEFENCE
 from attacks.studies.task import Task, environment
@@ -63,17 +64,20 @@ def attack(task: Task, network: Network, clock: "Clock", *, images: int | None =
     """The attack of a task, on the first ``images`` of its batch."""
     c = task.combination
     # Copies: what came over the wire need not be aligned as torch's own memory is.
-    x, targets = (torch.from_numpy(array[:images]).clone() for array in (task.x, task.targets))
+    x = torch.from_numpy(task.x[:images]).clone()
     options: dict[str, Any] = dict(c.attack.options)
     function = ATTACKS[c.attack.kind]
     if "seed" in inspect.signature(function).parameters:
         options["seed"] = c.seed
-    aim: dict[str, Any] = {}
-    if c.defence.kind != NO_DEFENCE:
-        options["defence"] = aim["defence"] = _defence(task)
+    defence = None if c.defence.kind == NO_DEFENCE else _defence(task)
     config = dataclasses.replace(c.config, reason="")  # words do not determine results
-    goal = target_map(network, targets, config=config, **aim)
-    result: AttackResult = function(network, x, goal, config=config, steps=clock, chunk=task.chunk, **options)
+    goals = [
+        goal(network, pair.target, aim, config=config, defence=defence)
+        for pair, aim in zip(task.pairs[:images], task.aims[:images], strict=True)
+    ]
+    result: AttackResult = function(
+        network, x, torch.cat(goals), config=config, defence=defence, steps=clock, chunk=task.chunk, **options
+    )
     return result
 
 

@@ -194,6 +194,10 @@ def test_a_wrong_study_is_refused_with_the_key_or_the_line(seed, tmp_path):
     [
         ({"pairs": {"images": ["coffee"], "targets": ["coffee"]}}, "pairs.targets"),
         ({"pairs": {"images": ["dog"], "targets": ["coffee"]}}, "pairs.images"),
+        ({"pairs": {"images": ["coffee"], "targets": ["dog"]}}, "pairs.targets"),
+        ({"pairs": {"images": ["coffee"], "targets": ["class:x"]}}, "pairs.targets"),
+        ({"pairs": {"images": ["coffee"], "targets": ["text: "]}}, "pairs.targets"),
+        ({"pairs": {"data": "digits", "count": 3, "targets": ["drawn:none.png"]}}, "pairs.targets"),
         ({"pairs": {"data": "digits", "count": 51, "range": [0, 100]}}, "pairs.count"),
         ({"pairs": {"data": "digits", "count": 5, "range": [100, 0]}}, "pairs.range"),
         ({"hyperparameters": {"table": 3}, "overrides": []}, "hyperparameters"),

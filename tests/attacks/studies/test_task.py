@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from attacks import load_result
+from attacks import load_result, target_map
 from attacks.studies import load_study, plan
 from attacks.studies.sources import with_patterns
 from attacks.studies.task import Task, fingerprint, make_task
 from attacks.studies.worker import Clock, run_task
+from attacks.targets import map_of_text
 
 STUDY = """
 title = "For tests"
@@ -55,7 +56,7 @@ def test_a_plan_cuts_the_product_into_batches_with_names_of_their_own(planned):
 def renamed(task: Task, **changes: object) -> str:
     """The name of a task of which something else holds."""
     task = dataclasses.replace(task, **changes)
-    batch = (task.first, torch.from_numpy(task.x), torch.from_numpy(task.targets))
+    batch = (task.first, torch.from_numpy(task.x), task.aims)
     rest = {"network": task.network, "threads": task.threads, "chunk": task.chunk}
     return make_task(task.combination, task.pairs, batch, **rest).name
 
@@ -76,8 +77,8 @@ def test_the_name_changes_with_everything_that_determines_the_result(planned):
         renamed(task, combination=dataclasses.replace(c, attack=options)),
         renamed(task, combination=dataclasses.replace(c, seed=7)),
         renamed(task, x=moved),
-        renamed(task, targets=task.targets[::-1].copy()),
-        renamed(task, x=task.x[:2], targets=task.targets[:2], pairs=task.pairs[:2]),
+        renamed(task, aims=task.aims[::-1]),
+        renamed(task, x=task.x[:2], aims=task.aims[:2], pairs=task.pairs[:2]),
         renamed(task, threads=2),
         renamed(task, chunk=1),
         renamed(task, network="another"),
@@ -168,7 +169,37 @@ targets = ["light.png"]
     assert task.combination.network == "mine"
     assert task.pairs == (("dark.png", "light.png"),)
     assert np.allclose(task.x[0, 0], 10 / 255)
-    assert np.allclose(task.targets[0, 0], 200 / 255)
+    assert np.allclose(task.aims[0][0], 200 / 255)
+
+
+def test_texts_drawings_and_classes_are_aimed_at(tmp_path):
+    """Oracle: the map of the text itself; the map of that class; a drawing that is half bright."""
+    half = np.zeros((8, 8), dtype=np.uint8)
+    half[:, 4:] = 255
+    Image.fromarray(half).save(tmp_path / "half.png")
+    text = STUDY.replace('["gradient", "lrp"]', '["gradient"]').replace('["none", "smoothgrad"]', '["none"]')
+    text = text.replace("[defence.smoothgrad]\nsamples = 2\n", "")
+    text = text.replace("count = 5", 'count = 1\ntargets = ["text:A", "drawn:half.png", "class:3"]')
+    (tmp_path / "study.toml").write_text(text.replace("seeds = [0, 1]", "seeds = [0]"))
+    planned = plan(load_study(str(tmp_path / "study.toml")))
+    (task,) = planned.tasks
+    network = planned.networks[task.network]
+    (tmp_path / "r").write_bytes(run_task(task, network).content)
+    goals = load_result(tmp_path / "r")[0]["target_map"]
+    x = torch.from_numpy(task.x[2:])
+    expected = target_map(network, x, config=task.combination.config, target_class=3)
+    assert torch.allclose(goals[0], map_of_text("A", (8, 8)).float())
+    assert torch.equal(goals[2], expected[0])
+    assert goals[1][:, :3].sum() < 0.02
+    assert len({pair.image for pair in task.pairs}) == 1
+
+
+def test_a_class_that_a_network_does_not_have_is_named(tmp_path):
+    """Oracle: the error's text."""
+    text = STUDY.replace("count = 5", 'count = 1\ntargets = ["class:10"]')
+    (tmp_path / "study.toml").write_text(text)
+    with pytest.raises(ValueError, match=r"key 'pairs\.targets': expected a class below 10"):
+        plan(load_study(str(tmp_path / "study.toml")))
 
 
 def test_pattern_attribution_without_patterns_names_the_key(planned):
