@@ -1,6 +1,6 @@
 """The page of a study: tables and box plots by network, method, attack and defence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ from attacks.report.page import environment, svg_uri
 from attacks.studies.study import NO_DEFENCE, Study
 
 _GROUP = ["network", "method", "attack", "defence"]
-_WORDS = {"none": "no defence"}
+_WORDS = {NO_DEFENCE: "no defence"}
 # Title of a chart, and the columns of the summary that stand side by side in it.
 _CHARTS = {
     "Map: correlation with the target's map": {
@@ -35,7 +35,9 @@ def study_page(study: Study, table: pd.DataFrame, times: pd.DataFrame, *, failed
         failed: Tasks that are missing.
     """
     groups = [(key, part) for key, part in table.groupby(_GROUP, sort=False)]
-    rows = [[*key, str(len(part)), *_cells(part)] for key, part in groups]
+    varying = _varying(groups)
+    rows = [[*_chosen(key, varying), str(len(part)), *_cells(part)] for key, part in groups]
+    first = groups[0][0]
     return (
         environment()
         .get_template("study.html")
@@ -44,11 +46,12 @@ def study_page(study: Study, table: pd.DataFrame, times: pd.DataFrame, *, failed
             pairs=len(study.pairs),
             images=len(table),
             failed=failed,
-            columns=[*_GROUP, "n", *_CELLS],
+            constant=", ".join(first[i] for i in range(len(_GROUP)) if i not in varying and first[i] != NO_DEFENCE),
+            columns=[*_chosen(_GROUP, varying), "n", *_CELLS],
             rows=rows,
             charts=[{"title": title, "image": svg_uri(_boxes(groups, columns))} for title, columns in _CHARTS.items()],
-            time_columns=[*_GROUP, "batch", "steps", "one attack [s]", "one at a time [s]", "ratio"],
-            times=list(_times(times)),
+            time_columns=[*_chosen(_GROUP, varying), "batch", "steps", "one attack [s]", "one at a time [s]", "ratio"],
+            times=list(_times(times, varying)),
             reasons=_reasons(study),
             credit=_credit(study),
         )
@@ -104,12 +107,20 @@ def _boxes(groups: list[tuple[Any, pd.DataFrame]], columns: dict[str, str]) -> F
 
 def _label(key: tuple[str, ...], groups: list[tuple[Any, pd.DataFrame]]) -> str:
     """The parts of a group's name that differ between groups."""
-    varying = [i for i in range(len(key)) if len({other[i] for other, _ in groups}) > 1]
-    words = [_WORDS.get(key[i], key[i]) for i in varying]
-    return ", ".join(words).replace("_", " ") or key[1]
+    return ", ".join(_chosen(key, _varying(groups))).replace("_", " ")
 
 
-def _times(times: pd.DataFrame) -> Iterator[list[str]]:
+def _varying(groups: list[tuple[Any, pd.DataFrame]]) -> list[int]:
+    """Which parts of the groups' names differ between groups; the method where none does."""
+    keys = [key for key, _ in groups]
+    return [i for i in range(len(_GROUP)) if len({key[i] for key in keys}) > 1] or [_GROUP.index("method")]
+
+
+def _chosen(key: Sequence[str], varying: list[int]) -> list[str]:
+    return [_WORDS.get(key[i], key[i]) for i in varying]
+
+
+def _times(times: pd.DataFrame, varying: list[int]) -> Iterator[list[str]]:
     for key, part in times.groupby(_GROUP, sort=False):
         known = part.dropna(subset=["seconds"])
         if known.empty:
@@ -118,7 +129,7 @@ def _times(times: pd.DataFrame) -> Iterator[list[str]]:
         each = known["seconds"].sum() / images
         alone = (known["seconds_one_at_a_time"] * known["images"]).sum() / images
         batch, steps = int(known["images"].max()), int(known["steps"].max())
-        yield [*key, str(batch), str(steps), f"{each:.3g}", f"{alone:.3g}", f"{alone / each:.2f}"]
+        yield [*_chosen(key, varying), str(batch), str(steps), f"{each:.3g}", f"{alone:.3g}", f"{alone / each:.2f}"]
 
 
 def _reasons(study: Study) -> list[tuple[str, str]]:
