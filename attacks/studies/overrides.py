@@ -8,7 +8,12 @@ from attacks.config import AttackConfig
 from attacks.studies.table import Table
 
 _SELECTORS = ("network", "method", "attack", "defence")
-_FLOATS = ("lr", "explanation_weight", "output_weight", "beta_start", "beta_end")
+_FIELDS = {f.name: f.type for f in dataclasses.fields(AttackConfig) if f.name not in ("network", "method", "reason")}
+# Any row that is valid: one change of it at a time shows which change is not.
+_VALID = AttackConfig(
+    network="", method="", iterations=1, lr=1.0, explanation_weight=1.0, output_weight=1.0, output="softmax",
+    beta_start=1.0, beta_end=1.0,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,21 +49,23 @@ def read_override(table: Table, known: dict[str, tuple[str, ...]]) -> Override:
         ValueError: If a key is not as expected, the reason is missing, or nothing is changed.
     """
     selectors = {kind: table.many(kind, str, known=known[kind]) for kind in _SELECTORS if kind in table}
-    changes: dict[str, Any] = {name: table.take(name, float, low=0) for name in _FLOATS if name in table}
-    for name, value in changes.items():
-        if value == 0 and name != "output_weight":
-            raise table.error(name, "a number > 0", value)
-    if "iterations" in table:
-        changes["iterations"] = table.take("iterations", int, low=1)
-    if "output" in table:
-        changes["output"] = table.choice("output", ("softmax", "logits"))
+    changes = {name: _field(table, name) for name in _FIELDS if name in table}
     if "softplus" in table and not table.take("softplus", bool):
         changes |= {"beta_start": None, "beta_end": None}
     reason = table.take("reason", str)
     # Known to the table even when absent, so that an error lists them.
-    for name in (*_SELECTORS, *_FLOATS, "iterations", "output", "softplus"):
+    for name in (*_SELECTORS, *_FIELDS, "softplus"):
         table.knows(name)
     table.finish()
     if not changes:
         raise table.error("reason", "a hyper-parameter beside the reason", "none, which changes nothing")
     return Override(selectors, changes, reason)
+
+
+def _field(table: Table, name: str) -> Any:
+    value = table.annotated(name, _FIELDS[name])
+    try:
+        dataclasses.replace(_VALID, **{name: value})
+    except ValueError as error:
+        raise table.error(name, "a value that an attack accepts", f"{value!r} ({error})") from error
+    return value

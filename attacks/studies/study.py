@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from attacks.attack import ATTACKS
 from attacks.config import AttackConfig, preset
@@ -246,12 +246,6 @@ def _options(table: Table, function: Callable[..., Any]) -> dict[str, Any]:
             continue
         table.knows(name)
         if name in table:
-            options[name] = table.take(name, _plain_type(parameter.annotation))
+            options[name] = table.annotated(name, parameter.annotation)
     table.finish()
     return options
-
-
-def _plain_type(annotation: Any) -> type:
-    """The type that TOML must give for an annotation; for ``float | None`` the float, for literals their type."""
-    found = [a if isinstance(a, type) else type(a) for a in (annotation, *get_args(annotation))]
-    return next((t for t in found if t in (bool, int, float, str)), str)

@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections.abc import Collection
-from typing import Any
+from typing import Any, get_args
 
 _WORDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", dict: "a table", list: "a list"}
 _REQUIRED = object()
@@ -76,6 +76,14 @@ class Table:
         if repeated:
             raise self.error(key, "every entry once", f"{repeated[0]!r} more than once")
         return tuple(values)
+
+    def annotated(self, key: str, annotation: Any) -> Any:
+        """A value of the type that a Python annotation says: a number, a word, true or false, or one of a few."""
+        choices = [a for a in get_args(annotation) if isinstance(a, str)]
+        if choices:
+            return self.choice(key, choices)
+        types = (annotation, *get_args(annotation))
+        return self.take(key, next(t for t in (bool, int, float, str) if t in types))
 
     def table(self, key: str, *, required: bool = False) -> "Table":
         """A table below this one; empty if it is not there."""
