@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any, Literal, get_args
 
 Output = Literal["softmax", "logits"]
+Keep = Literal["last", "best"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +25,10 @@ class AttackConfig:
         beta_start: Softplus parameter of the first step; None for no softplus, as for LRP.
         beta_end: Softplus parameter of the last step; equal to the first for a fixed beta.
         reason: Why a row differs from the printed one; empty for printed rows.
+        stop_pcc: Stop a sample once the map that the loss sees has this correlation with the target; None for never.
+        keep: Which state is the result: the last (as published), or that whose map on the network itself is
+            nearest to the target, among those whose class is unchanged; it costs an explanation a step. This
+            and ``stop_pcc`` are for ``manipulate`` alone.
     """
 
     network: str
@@ -36,8 +41,15 @@ class AttackConfig:
     beta_start: float | None
     beta_end: float | None
     reason: str = ""
+    stop_pcc: float | None = None
+    keep: Keep = "last"
 
     def __post_init__(self) -> None:
+        if self.keep not in get_args(Keep) or (self.stop_pcc is not None and not -1 < self.stop_pcc <= 1):
+            raise ValueError(
+                f"expected keep among {get_args(Keep)} and stop_pcc in (-1, 1] or None, "
+                f"got {self.keep!r} and {self.stop_pcc}"
+            )
         if self.iterations < 1 or not 0 < self.lr < float("inf"):
             raise ValueError(f"expected iterations >= 1 and a finite lr > 0, got {self.iterations} and {self.lr}")
         if self.output not in get_args(Output):
@@ -54,6 +66,18 @@ class AttackConfig:
         if self.beta_start is None or self.beta_end is None:
             return None
         return self.beta_start * (self.beta_end / self.beta_start) ** (step / self.iterations)
+
+    def require_plain(self, attack: str) -> None:
+        """Refuse what only ``manipulate`` can do.
+
+        Raises:
+            ValueError: If ``stop_pcc`` or ``keep`` is set.
+        """
+        if self.stop_pcc is not None or self.keep != "last":
+            raise ValueError(
+                f"expected stop_pcc None and keep 'last' for {attack}, got {self.stop_pcc} and {self.keep!r}; "
+                "only manipulate stops early or chooses among its states"
+            )
 
     @property
     def grows(self) -> bool:
@@ -74,6 +98,9 @@ _PRESETS = {
         reason="maps of 64 pixels are 784 times larger per pixel than those of 224x224: a smaller factor pulls alike",
     ),
 }  # fmt: skip
+
+_MNIST_WEIGHT = 2.5e7
+_MNIST_REASON = "table 1, but maps of 28x28 are 64 times larger per pixel than those of 224x224: 64^2 times less weight"
 
 # Ghorbani et al. 2017: 300 steps of half a grey level; the surrogate's beta is that of the reference implementation.
 _GHORBANI = AttackConfig(
@@ -128,6 +155,10 @@ def preset(network: str, method: str, *, table: int | None = None, attack: str =
 def _row(network: str, method: str, table: int | None) -> AttackConfig:
     if table is None and (network, method) in _PRESETS:
         return _PRESETS[network, method]
+    if table is None and network.startswith("mnist_"):
+        return replace(
+            _row("vgg16", method, 1), network=network, explanation_weight=_MNIST_WEIGHT, reason=_MNIST_REASON
+        )
     number = table or _TABLE_OF_NETWORK.get(network, 1)
     if table is None and number == 2 and method != "gradient":
         number = 1

@@ -65,6 +65,7 @@ def ghorbani(  # noqa: PLR0913
         raise ValueError(
             f"expected a variant among {get_args(Variant)} and a radius in (0, 1], got {variant}, {radius}"
         )
+    config.require_plain(f"ghorbani_{variant}")
     k = max(1, round(_SHARE * target[0].numel())) if k is None else k
     known = None if defence is None else defence.for_attack()
     search = _Search(network, x, classes, config, chunk, known)

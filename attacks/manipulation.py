@@ -20,7 +20,7 @@ from attacks.config import AttackConfig
 from attacks.defences import Defence
 from attacks.diagnostics import CurvatureTrace
 from attacks.explanations import explain, normalised_map, relevance_and_logits
-from attacks.metrics import explanation_metrics, image_metrics, output_metrics
+from attacks.metrics import explanation_metrics, image_metrics, mse, output_metrics, pcc
 from attacks.networks import Network
 from curvature import set_beta
 
@@ -42,9 +42,10 @@ class AttackResult:
         metrics: ``explanation``, ``image`` and ``output``, and what an attack has to say beside them; each
             name holds one number a sample.
         history: Per step, one number a sample: ``loss``, ``map_mse``, ``image_mse``, ``output_mse``; and ``beta``.
+            NaN after a sample has stopped early.
         trace: The curvature trace, or None.
         config: The hyper-parameters.
-        completed: Steps taken; fewer than asked for after an interrupt.
+        completed: Steps taken; fewer than asked for after an interrupt, or when all samples have stopped early.
         attack: Key of ``ATTACKS``.
         defence: That of the network, or None.
     """
@@ -65,8 +66,9 @@ class AttackResult:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the attack ended before its last step."""
-        return self.completed < self.config.iterations
+        """Whether the attack ended before its last step, with samples that had not stopped by themselves."""
+        stopped = self.config.stop_pcc is not None and "stopped" in self.history and len(self.history["stopped"])
+        return self.completed < self.config.iterations and not (stopped and bool(self.history["stopped"][-1].all()))
 
 
 @dataclass
@@ -147,7 +149,7 @@ def manipulate(  # noqa: PLR0913
     problem = Problem(attacked, target, classes, output, config, chunk, attacked_defence)
     if trace is not None:
         trace.start(network, x, classes)
-    adversarial, completed = _optimise(problem, x, trace, steps)
+    adversarial, completed = _optimise(problem, network, x, trace, steps)
     return evaluate(
         network,
         x,
@@ -252,10 +254,14 @@ def chosen_output(logits: Tensor, config: AttackConfig) -> Tensor:
     return logits.softmax(1) if config.output == "softmax" else logits
 
 
-def _optimise(problem: Problem, x: Tensor, trace: CurvatureTrace | None, steps: Steps) -> tuple[Tensor, int]:
+def _optimise(
+    problem: Problem, network: Network, x: Tensor, trace: CurvatureTrace | None, steps: Steps
+) -> tuple[Tensor, int]:
     """Adam with clamping; an interrupt ends it at the last complete step."""
     config, current = problem.config, x.detach().clone()
     optimizer = torch.optim.Adam([current], lr=config.lr)
+    active = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    best = _Best(problem, network, x) if config.keep == "best" else None
     completed = 0
     try:
         for step in steps(range(config.iterations)):
@@ -263,33 +269,65 @@ def _optimise(problem: Problem, x: Tensor, trace: CurvatureTrace | None, steps: 
             if beta is not None:
                 set_beta(problem.network.module, beta)
             defence = problem.defence and problem.defence.at_step(step)
-            grads, row = batch_gradient(problem, current, first=step == 0, defence=defence)
+            grads, row = batch_gradient(problem, current, first=step == 0, defence=defence, active=active)
             row["image_mse"] = (problem.network.pixels(current) - problem.network.pixels(x)).square().flatten(1).mean(1)
+            if config.stop_pcc is not None:
+                active = active & ~(row["map_pcc"] >= config.stop_pcc)
+                row["stopped"] = ~active
             before = current.clone()
             try:
                 current.grad = grads
                 optimizer.step()
-                current.copy_(problem.network.clamp(current))
+                current.copy_(torch.where(rows_of(active, x), problem.network.clamp(current), before))
                 row["beta"] = torch.tensor(float("inf") if beta is None else beta)
                 if trace is not None:
-                    trace.update(step + 1, current, last=step + 1 == config.iterations)
+                    trace.update(step + 1, current, last=step + 1 == config.iterations or not active.any())
+                if best is not None:
+                    best.see(current)
             except KeyboardInterrupt:
-                return before, completed
+                return before if best is None else best.x, completed
             for name, value in row.items():
                 problem.history.setdefault(name, []).append(value.cpu())
             completed = step + 1
+            if not active.any():
+                break
     except KeyboardInterrupt:
         pass
-    return current.detach(), completed
+    return current.detach() if best is None else best.x, completed
+
+
+def rows_of(mask: Tensor, like: Tensor) -> Tensor:
+    """A number or truth a sample in a shape that broadcasts against ``like``."""
+    return mask.reshape(-1, *[1] * (like.ndim - 1))
+
+
+class _Best:
+    """The state whose map on the network itself is nearest to the target, among those that keep the class."""
+
+    def __init__(self, problem: Problem, network: Network, x: Tensor) -> None:
+        self.problem, self.network, self.x = problem, network, x.detach()
+        self.error, self.kept_class = self._measure(self.x)
+
+    def see(self, x: Tensor) -> None:
+        error, classes = self._measure(x)
+        better = (error < self.error) & (classes == self.kept_class)
+        self.x = torch.where(rows_of(better, x), x, self.x)
+        self.error = torch.where(better, error, self.error)
+
+    def _measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        problem = self.problem
+        maps, logits = _maps(self.network, x, problem.target_class, problem.config.method, problem.defence)
+        return mse(maps, problem.target_map), logits.argmax(1)
 
 
 def batch_gradient(
-    problem: Problem, x: Tensor, *, first: bool, defence: Defence | None = None
+    problem: Problem, x: Tensor, *, first: bool, defence: Defence | None = None, active: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss gradient, chunk by chunk, and the numbers of this step."""
-    grads, rows = [], []
-    for start in range(0, len(x), problem.chunk):
-        part = slice(start, start + problem.chunk)
+    """The loss gradient, chunk by chunk, and the numbers of this step; zero and NaN for samples that are not active."""
+    everything = torch.arange(len(x), device=x.device)
+    grads = torch.zeros_like(x)
+    row: dict[str, Tensor] = {}
+    for part in (everything if active is None else everything[active]).split(problem.chunk):
         point = x[part].detach().clone().requires_grad_(True)
         r, logits = relevance_and_logits(
             problem.network, point, problem.target_class[part], method=problem.config.method, defence=defence
@@ -299,13 +337,17 @@ def batch_gradient(
         if first:
             require_second_order(map_mse, point, problem.config.method)
         losses = problem.config.explanation_weight * map_mse + problem.config.output_weight * output_mse
-        grads.append(torch.autograd.grad(losses.sum(), point)[0])
-        rows.append({"loss": losses.detach(), "map_mse": map_mse.detach(), "output_mse": output_mse.detach()})
-    if not all(torch.isfinite(part).all() for part in grads):
+        grads[part] = torch.autograd.grad(losses.sum(), point)[0]
+        found = {"loss": losses.detach(), "map_mse": map_mse.detach(), "output_mse": output_mse.detach()}
+        if problem.config.stop_pcc is not None:
+            found["map_pcc"] = pcc(normalised_map(r.detach()), problem.target_map[part])
+        for name, value in found.items():
+            row.setdefault(name, torch.full((len(x),), float("nan"), dtype=value.dtype, device=x.device))[part] = value
+    if not torch.isfinite(grads).all():
         raise ValueError(
             "the attack's gradient is not finite; is beta too large for this dtype, or the loss weight too large?"
         )
-    return torch.cat(grads), {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+    return grads, row
 
 
 def require_second_order(losses: Tensor, point: Tensor, method: str) -> None:

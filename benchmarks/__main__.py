@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 # They measure numbers, not speed, and have commands of their own.
-SKIPPED = ("soundness", "ladder", "tightness", "study_kills")
+SKIPPED = ("soundness", "ladder", "tightness", "attack_comparison", "study_kills")
 
 for script in sorted(Path(__file__).parent.glob("[!_]*.py")):
     if script.stem not in SKIPPED:

@@ -64,7 +64,8 @@ def run_tasks(client: Client, plan: Plan, todo: Sequence[Task], folder: Folder, 
     Raises:
         StoppedError: If results cannot be written, the workers differ from the client, or the cluster is gone.
     """
-    tasks = {f"attack-{task.name}": task for task in todo}
+    # The first batch of every kind comes first, so that the time left is soon known.
+    tasks = {f"attack-{task.name}": task for task in sorted(todo, key=lambda task: task.first)}
     networks = Networks(plan.networks)
     client.register_plugin(networks)
     futures = [

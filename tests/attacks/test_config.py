@@ -53,3 +53,31 @@ def test_unknown_tables_and_rows_are_named():
         load_table(6)
     with pytest.raises(ValueError, match="no row for"):
         preset("vgg16", "guided_backprop", table=4)
+
+
+def test_attacks_have_rows_of_their_own():
+    """Oracle: the published numbers of Ghorbani et al.; one fixed beta on the level set; table 1 on MNIST."""
+    ghorbani = preset("mnist_lenet", "lrp", attack="ghorbani_top_k")
+    assert (ghorbani.iterations, ghorbani.lr, ghorbani.beta_start, ghorbani.beta_end) == (300, 0.5 / 255, 1.0, 1.0)
+    assert (ghorbani.network, ghorbani.method) == ("mnist_lenet", "lrp")
+    level = preset("vgg16", "gradient", attack="on_level_set")
+    printed = load_table(1)["gradient"]
+    assert level == dataclasses.replace(printed, beta_start=100.0, reason=level.reason)
+    assert level.reason
+    row = preset("mnist_vgg", "lrp")
+    assert row.reason
+    changed = {"network": "mnist_vgg", "explanation_weight": row.explanation_weight, "reason": row.reason}
+    assert row == dataclasses.replace(load_table(1)["lrp"], **changed)
+    assert row.explanation_weight == pytest.approx(1e11 / 64**2, rel=0.05)
+
+
+def test_early_stop_and_best_state_are_checked():
+    """Oracle: the error's text; attacks that cannot do it say so."""
+    row = load_table(1)["gradient"]
+    for bad in (-1.0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="stop_pcc in"):
+            dataclasses.replace(row, stop_pcc=bad)
+    row.require_plain("on_level_set")
+    for change in ({"stop_pcc": 0.9}, {"keep": "best"}):
+        with pytest.raises(ValueError, match="only manipulate"):
+            dataclasses.replace(row, **change).require_plain("on_level_set")

@@ -132,6 +132,8 @@ def test_bad_arguments_are_named(network, images, target):
         ghorbani(network, images, target, config=CONFIG, chunk=0)
     with pytest.raises(ValueError, match="one class for each"):
         ghorbani(network, images, target, config=CONFIG, target_class=torch.tensor([0]))
+    with pytest.raises(ValueError, match="only manipulate"):
+        ghorbani(network, images, target, config=dataclasses.replace(CONFIG, keep="best"))
     rough = dataclasses.replace(CONFIG, beta_start=None, beta_end=None)
     with pytest.raises(ValueError, match="second-order gradient"):
         ghorbani(network, images, target, config=rough)

@@ -9,6 +9,7 @@ from torch import nn
 from attacks import AttackConfig, CurvatureTrace, explain, load_network, load_picture, manipulate, target_map
 from attacks.explanations import normalised_map, relevance_and_logits
 from attacks.manipulation import Problem, batch_gradient
+from attacks.metrics import pcc
 from curvature import UnsupportedModuleError
 from tests.attacks.conftest import small_convnet
 
@@ -157,6 +158,51 @@ def test_bad_targets_are_named(network, images, target, change, words):
     """Oracle: the error's text."""
     with pytest.raises(ValueError, match=words):
         manipulate(network, images, change(target), config=CONFIG)
+
+
+def test_a_sample_stops_at_its_correlation_and_is_as_if_alone(network, images, target):
+    """Oracle: each sample alone; the correlation of the map that the loss sees; NaN in the history afterwards."""
+    fixed = dataclasses.replace(CONFIG, beta_start=20.0, beta_end=20.0, iterations=30)
+    soft = network.soften(20.0)
+    classes = network.predict(images)
+    before = pcc(explain(soft, images, classes), target)
+    config = dataclasses.replace(fixed, stop_pcc=float(before[0]) + 0.1)
+    stopped = manipulate(network, images, target, config=config)
+    reached = pcc(explain(soft, stopped.adversarial, classes), target)
+    assert before[1] >= config.stop_pcc
+    assert torch.equal(stopped.adversarial[1], images[1])
+    assert reached[0] >= config.stop_pcc
+    assert not stopped.interrupted
+    for i in range(3):
+        alone = manipulate(network, images[i : i + 1], target[i : i + 1], config=config)
+        torch.testing.assert_close(stopped.adversarial[i : i + 1], alone.adversarial, rtol=1e-10, atol=1e-10)
+        assert alone.completed <= stopped.completed
+        assert torch.isnan(stopped.history["loss"][alone.completed :, i]).all()
+    # False sibling: without the stop the first sample goes on.
+    assert (
+        pcc(explain(soft, manipulate(network, images, target, config=fixed).adversarial, classes), target)[0]
+        > reached[0]
+    )
+
+
+def test_the_best_state_is_kept_by_the_networks_own_map(network, images, target):
+    """Oracle: all states of the same attack, measured here."""
+    rough = dataclasses.replace(CONFIG, lr=0.3, iterations=5)
+    states = [images]
+    for n in range(1, 6):
+        config = dataclasses.replace(rough, iterations=n, beta_start=20.0, beta_end=20.0)
+        states.append(manipulate(network, images[:1], target[:1], config=config).adversarial)
+    classes = network.predict(images[:1])
+    errors = [
+        float((explain(network, x[:1], classes) - target[0]).square().mean())
+        if network.predict(x[:1]) == classes
+        else float("inf")
+        for x in states
+    ]
+    config = dataclasses.replace(rough, keep="best", beta_start=20.0, beta_end=20.0)
+    best = manipulate(network, images[:1], target[:1], config=config)
+    assert min(errors) < errors[-1]
+    torch.testing.assert_close(best.adversarial, states[errors.index(min(errors))][:1], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.slow
