@@ -44,7 +44,7 @@ class StudyCommand:
         planned = plan(study)
         if not self.dry_run:
             folder.prepare()
-        todo = [task for task in planned.tasks if not folder.done(task)]
+        todo = [task for task in planned.tasks if not folder.done(task, move_damaged=not self.dry_run)]
         summary: dict[str, Any] = {
             "study": study.name,
             "pairs": len(study.pairs),

@@ -59,22 +59,29 @@ class Folder:
         """Tensors and metadata of a finished task.
 
         Raises:
-            ValueError: If the file is missing or damaged.
+            ValueError: If the file is missing or damaged, or is that of another task.
         """
-        return load_result(self.result(task))
+        tensors, metadata = load_result(self.result(task))
+        if metadata.get("study") != json.loads(json.dumps(task.describe())):
+            raise ValueError(
+                f"expected the result of this task in '{self.result(task)}', but it is that of another; "
+                "delete it and run again"
+            )
+        return tensors, metadata
 
-    def done(self, task: Task) -> bool:
-        """Whether the task's result is there and whole; a damaged one is moved aside, saying so."""
+    def done(self, task: Task, *, move_damaged: bool) -> bool:
+        """Whether the task's result is there and whole; says so of a damaged one, and may move it aside."""
         path = self.result(task)
         if not path.exists():
             return False
         try:
             self.load(task)
         except ValueError as error:
-            aside = path.with_name(f"{path.name}.damaged")
-            path.replace(aside)
             _say(f"damaged result: {error}")
-            _say(f"it was moved to '{aside}'; its task is run again")
+            if move_damaged:
+                aside = path.with_name(f"{path.name}.damaged")
+                path.replace(aside)
+                _say(f"it was moved to '{aside}'; its task is run again")
             return False
         return True
 

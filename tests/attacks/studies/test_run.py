@@ -70,19 +70,23 @@ def test_a_dry_run_counts_and_estimates_and_writes_nothing(study, finished, tmp_
 
 
 def test_damaged_results_are_named_moved_aside_and_run_again(study, finished, copied, capsys):
-    """Oracle: the undisturbed run. One file is cut short, in another one bit of a tensor differs."""
-    cut, flipped = sorted((copied / "results").iterdir())[:2]
+    """Oracle: the undisturbed run. A file is cut short, in another a bit of a tensor differs, a third is another task's."""
+    cut, flipped, taken, other = sorted((copied / "results").iterdir())[:4]
+    shutil.copy(other, taken)
     cut.write_bytes(cut.read_bytes()[:-7])
     content = bytearray(flipped.read_bytes())
     content[-5] ^= 1
     flipped.write_bytes(content)
+    assert main(["study", str(study), "--out", str(copied), "--dry-run"]) == 0
+    assert "12 tasks, 9 done" in capsys.readouterr().out
     assert main(["study", str(study), "--out", str(copied), "--workers", "1"]) == 0
     gc.collect()  # what was left open would be an error here
     errors = capsys.readouterr().err
-    for path in (cut, flipped):
+    for path in (cut, flipped, taken):
         assert f"'{path}'" in errors
         assert path.with_name(f"{path.name}.damaged").exists()
     assert "checksum" in errors
+    assert "that of another" in errors
     assert same_summary(finished, copied)
 
 
