@@ -70,7 +70,7 @@ def test_a_dry_run_counts_and_estimates_and_writes_nothing(study, finished, tmp_
 
 
 def test_damaged_results_are_named_moved_aside_and_run_again(study, finished, copied, capsys):
-    """Oracle: the undisturbed run. A file is cut short, in another a bit of a tensor differs, a third is another task's."""
+    """Oracle: the undisturbed run. A file is cut short, a bit of another differs, a third is another task's."""
     cut, flipped, taken, other = sorted((copied / "results").iterdir())[:4]
     shutil.copy(other, taken)
     cut.write_bytes(cut.read_bytes()[:-7])
