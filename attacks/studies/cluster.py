@@ -2,16 +2,27 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Workers that may die of a task before it is given up; Dask's own three are few on a machine short of memory.
 _ALLOWED_FAILURES = 10
 _PATIENCE = 15  # seconds for an existing scheduler to answer
+
+
+class _IgnoreInterrupt(WorkerPlugin):
+    """Ctrl-C in a terminal goes to the workers too; the client, which ends them, is the one to answer."""
+
+    name = "ignore-interrupt"
+
+    def setup(self, worker: Worker) -> None:
+        """Dask calls it in the main thread of the worker's process."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def default_workers(threads: int) -> int:
@@ -50,6 +61,7 @@ def connect(scheduler: str | None, *, workers: int, threads: int) -> Iterator[Cl
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.register_plugin(_IgnoreInterrupt())
         yield client
 
 

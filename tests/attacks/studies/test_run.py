@@ -16,6 +16,7 @@ from unittest.mock import Mock
 
 import pandas as pd
 import pytest
+from distributed import Future
 from distributed.scheduler import KilledWorker
 
 from attacks import load_result
@@ -132,7 +133,7 @@ def test_ctrl_c_stops_a_run_and_its_workers_and_keeps_what_is_finished(study, tm
 
 def test_a_task_that_kills_its_workers_is_named_and_nothing_else_stops():
     """Oracle: the error that Dask raises then, from a future made by hand."""
-    future = Mock()
+    future = Mock(spec=Future)
     future.result.side_effect = KilledWorker("task", None, 10)
     with pytest.raises(TaskFailedError, match="memory"):
         output_of(future)
