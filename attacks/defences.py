@@ -60,7 +60,10 @@ class Defence(abc.ABC):
 
     def settings(self) -> dict[str, Any]:
         """Name and settings, as JSON can hold them."""
-        return {"name": next(key for key, kind in DEFENCES.items() if kind is type(self)), **asdict(self)}
+        return {
+            "name": next((k for k, kind in DEFENCES.items() if kind is type(self)), type(self).__name__),
+            **asdict(self),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from curvature import DegenerateLevelSetError
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-12}
 PROMISE = {torch.float32: 1e-5, torch.float64: 1e-10}
 _NEWTON_STEPS, _HALVINGS, _HOLDS = 12, 12, 50
+_MARGIN = 1e-6  # of the valid range's width
 _LEVEL_SHARE = 1e-3  # of the largest logit; below, "relative to the level" means nothing
 
 
@@ -86,6 +87,11 @@ class LevelSurface:
             values.append(f.detach())
         return State(x, torch.cat(slopes), torch.cat(values))
 
+    def at_limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Which numbers are at the smallest, and which at the largest valid input, up to Newton's last corrections."""
+        margin = _MARGIN * (self.high - self.low)
+        return x <= self.low + margin, x >= self.high - margin
+
     def deviation(self, state: State) -> Float[Tensor, " b"]:
         """``|f - level| / |level|``."""
         return (state.value - self.level).abs() / self.level.abs()
@@ -150,7 +156,8 @@ class LevelSurface:
         return self._clamp(x - rowwise(length, G) * free_part)
 
     def _leaves(self, x: Tensor, step: Tensor) -> Tensor:
-        return ((x <= self.low) & (step < 0)) | ((x >= self.high) & (step > 0))
+        low, high = self.at_limits(x)
+        return (low & (step < 0)) | (high & (step > 0))
 
     def _clamp(self, x: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(x, self.low), self.high)

@@ -179,7 +179,7 @@ class _Path:
             explain(self.surface.network, point[None], k[None], method=result.config.method, defence=result.defence)
             for point, k in zip(result.adversarial, result.target_class, strict=True)
         ]
-        held = (self.state.x <= self.surface.low) | (self.state.x >= self.surface.high)
+        low, high = self.surface.at_limits(self.state.x)
         return {
             "length": self.length,
             "largest_deviation": self.deviation,
@@ -187,7 +187,7 @@ class _Path:
             "curvature_budget_estimate": self.budget,
             "logit_change": (logits[1] - logits[0]).double(),
             "pcc_target_softened": pcc(torch.cat(soft), result.target_map),
-            "at_limits": held.flatten(1).double().mean(1),
+            "at_limits": (low | high).flatten(1).double().mean(1),
         }
 
     def _curvatures(self) -> Tensor:

@@ -132,7 +132,7 @@ def _timed(attack: str, network: Network, x: Tensor, target: Tensor, **options: 
 
 def _three(values: Tensor) -> str:
     low, middle, high = (float(values.double().quantile(q)) for q in (0.1, 0.5, 0.9))
-    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
+    return f"{middle:.3g} ({low:.3g} to {high:.3g})"
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Run:
     """Manipulate the explanation of one picture, and watch the curvature."""
 
     network: str = "efficientnet_lite0"
-    """Name of a network."""
+    """Name of a network, or package.module:factory of your own, with --weights for its file."""
     image: str = "chelsea"
     """Picture to manipulate: a name (chelsea, coffee, rocket, astronaut, digits/17, mnist/3) or a file."""
     target: str = "coffee"

@@ -12,16 +12,19 @@ import curvature
 from attacks import (
     ATTACKS,
     DEFENCES,
+    EXPLANATIONS,
     AttackConfig,
     explain,
     load_result,
     manipulate,
+    preset,
     relevance,
     save_result,
     target_map,
 )
 from attacks.defences import BetaSmoothing, SmoothGrad, SphericalLogistic
 from attacks.explanations import relevance_and_logits
+from attacks.explanations.patterns import PatternFit
 from tests.attacks.conftest import small_convnet
 
 CONFIG = AttackConfig(
@@ -181,6 +184,28 @@ def test_an_attack_that_does_not_know_the_defence_moves_as_without_it(network, i
     torch.testing.assert_close(blind.maps, expected)
     adaptive = manipulate(network, images, target, config=CONFIG, defence=BetaSmoothing(beta=1.0))
     assert not torch.equal(adaptive.adversarial, plain.adversarial)
+
+
+@pytest.mark.parametrize("method", EXPLANATIONS)
+@pytest.mark.parametrize("attack", ["manipulate", "on_level_set", "ghorbani_target_region"])
+def test_every_method_is_attacked_through_every_defence(network, images, method, attack):
+    """Oracle: a batch against its samples alone, and the defended map of the result; three steps of each."""
+    fit = PatternFit(network)
+    fit.add(images)
+    patterned = dataclasses.replace(network, patterns=fit.patterns())
+    config = dataclasses.replace(CONFIG, method=method, iterations=3, beta_start=5.0, beta_end=5.0)
+    if attack.startswith("ghorbani"):
+        config = dataclasses.replace(preset("small", method, attack=attack), iterations=3)
+    x = images[:2]
+    for defence in ALL if attack == "manipulate" else ALL[1:2]:
+        target = target_map(patterned, images[1:], config=config, defence=defence)
+        result = ATTACKS[attack](patterned, x, target, config=config, defence=defence, chunk=2)
+        last = ATTACKS[attack](patterned, x[1:], target[1:], config=config, defence=defence)
+        torch.testing.assert_close(result.adversarial[1:], last.adversarial, rtol=1e-9, atol=1e-9)
+        expected = explain(patterned, result.adversarial, result.target_class, method=method, defence=defence)
+        torch.testing.assert_close(result.maps, expected, rtol=1e-9, atol=1e-12)
+        # Ghorbani's attacks may find no better state than the first.
+        assert attack.startswith("ghorbani") or not torch.equal(result.adversarial[0], x[0])
 
 
 def test_a_result_file_says_attack_and_defence(network, images, tmp_path):
