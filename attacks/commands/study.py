@@ -98,7 +98,7 @@ class StudyCommand:
             kinds.setdefault(kind(task), []).append(task)
         rows = [
             {
-                "what": _words(tasks[0]),
+                "what": _kind(tasks[0]),
                 "tasks": len(tasks),
                 "done": sum(task.name not in left for task in tasks),
                 "images": sum(map(len, tasks)),
@@ -157,10 +157,14 @@ _HOW = (
 )
 
 
-def _words(task: Task) -> str:
+def _kind(task: Task) -> str:
     c = task.combination
     defence = "no defence" if c.defence.name == "none" else c.defence.name
-    return f"{c.network}, {c.method}, {c.attack.name}, {defence}, pairs {task.first} to {task.first + len(task) - 1}"
+    return f"{c.network}, {c.method}, {c.attack.name}, {defence}"
+
+
+def _words(task: Task) -> str:
+    return f"{_kind(task)}, seed {task.combination.seed}, pairs {task.first} to {task.first + len(task) - 1}"
 
 
 def _say(line: str) -> None:
