@@ -56,14 +56,17 @@ def kill_run(study: Path, out: Path, *, after: float) -> None:
 
 
 def kill_worker(study: Path, out: Path, *, after: float) -> bool:
-    """Start a run, kill one of its workers after some seconds, and wait for its end; whether there was one to kill."""
+    """Start a run, kill a worker after some seconds or as soon as there is one, and wait; whether there was one."""
     process = start(study, out)
     time.sleep(after)
-    workers = [] if process.poll() is not None else _workers(process.pid)
+    workers: list[psutil.Process] = []
+    while process.poll() is None and not (workers := _workers(process.pid)):
+        time.sleep(0.02)
     if workers:
         workers[0].send_signal(signal.SIGKILL)
     if process.wait(timeout=600) != 0:
-        raise RuntimeError(f"the run failed after one of its workers was killed; see '{out}.log'")
+        log = out.with_name(f"{out.name}.log").read_text()[-2000:]
+        raise RuntimeError(f"the run failed after one of its workers was killed {after:.1f} s after its start: {log}")
     return bool(workers)
 
 
@@ -73,8 +76,11 @@ def same_summary(a: Path, b: Path) -> bool:
 
 
 def _workers(pid: int) -> list[psutil.Process]:
-    found = psutil.Process(pid).children(recursive=True)
-    return [child for child in found if any("spawn_main" in word for word in child.cmdline())]
+    try:
+        found = psutil.Process(pid).children(recursive=True)
+        return [child for child in found if any("spawn_main" in word for word in child.cmdline())]
+    except psutil.NoSuchProcess:  # it ended while we looked
+        return []
 
 
 def main() -> int:

@@ -3,15 +3,20 @@
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dask
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
+from attacks.studies.folder import StoppedError
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Workers that may die of a task before it is given up; Dask's own three are few on a machine short of memory.
 _ALLOWED_FAILURES = 10
+_ATTEMPTS = 5  # to start workers that die before they have started
+_PAUSE = 0.5  # seconds between them
 _PATIENCE = 15  # seconds for an existing scheduler to answer
 
 
@@ -41,28 +46,53 @@ def connect(scheduler: str | None, *, workers: int, threads: int) -> Iterator[Cl
 
     Raises:
         ValueError: If no scheduler answers at the address.
+        StoppedError: If the workers of a local cluster die again and again before they have started.
     """
     if scheduler is not None:
         with _existing(scheduler) as client:
             yield client
         return
-    environment = dict.fromkeys(_THREAD_VARIABLES, str(threads))
     settings = {"distributed.scheduler.allowed-failures": _ALLOWED_FAILURES}
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            env=environment,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        client.register_plugin(_IgnoreInterrupt())
+    with dask.config.set(settings), _local_cluster(workers, threads) as cluster, Client(cluster) as client:
+        bring(client, _IgnoreInterrupt())
         yield client
+
+
+def bring(client: Client, plugin: WorkerPlugin) -> None:
+    """Set a plugin up on all workers, also on those that start later; again when one dies meanwhile.
+
+    Raises:
+        StoppedError: If one dies each time.
+    """
+    last: Exception | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            client.register_plugin(plugin)
+            return
+        except OSError as error:
+            last = error
+            time.sleep(_PAUSE)
+    raise StoppedError(f"workers died {_ATTEMPTS} times while they were set up: {last}") from last
+
+
+def _local_cluster(workers: int, threads: int) -> LocalCluster:
+    """A cluster whose workers have started; again when one dies before it did."""
+    last: Exception | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=None,
+                env=dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as error:
+            last = error
+            time.sleep(_PAUSE)
+    raise StoppedError(f"workers died {_ATTEMPTS} times while they started: {last}; is there enough memory?") from last
 
 
 @contextmanager

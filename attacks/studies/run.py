@@ -1,12 +1,14 @@
 """Run what is missing of a plan on a Dask cluster; the client writes what comes back."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Lock
 
 from distributed import Client, Future, Worker, WorkerPlugin, as_completed
 from distributed.scheduler import KilledWorker
 
 from attacks.networks import Network
+from attacks.studies.cluster import bring
 from attacks.studies.folder import Folder, StoppedError
 from attacks.studies.plan import Plan
 from attacks.studies.task import Task
@@ -18,8 +20,6 @@ Done = Callable[[Task], None]
 
 class Networks(WorkerPlugin):
     """Brings the networks to every worker, also to those that start later; no task depends on another's data."""
-
-    idempotent = True
 
     def __init__(self, networks: dict[str, Network]) -> None:
         self.networks = networks
@@ -67,7 +67,7 @@ def run_tasks(client: Client, plan: Plan, todo: Sequence[Task], folder: Folder, 
     # The first batch of every kind comes first, so that the time left is soon known.
     tasks = {f"attack-{task.name}": task for task in sorted(todo, key=lambda task: task.first)}
     networks = Networks(plan.networks)
-    client.register_plugin(networks)
+    bring(client, networks)
     futures = [
         client.submit(run_on_worker, task, key=key, pure=False, priority=-i)
         for i, (key, task) in enumerate(tasks.items())
@@ -81,7 +81,8 @@ def run_tasks(client: Client, plan: Plan, todo: Sequence[Task], folder: Folder, 
             failed[task.name] = str(error)
         future.release()
         done(task)
-    client.unregister_worker_plugin(networks.name)
+    with suppress(OSError):  # a worker that dies now has nothing to forget
+        client.unregister_worker_plugin(networks.name)
     return failed
 
 

@@ -152,6 +152,12 @@ def test_kills_at_random_moments_do_not_show_in_the_summary(study, finished, tmp
     assert same_summary(finished, out)
 
 
+def test_a_worker_that_is_killed_while_it_starts_is_started_again(study, finished, tmp_path):
+    """Oracle: the undisturbed run; a kill at that moment ended the run before it was caught."""
+    assert kill_worker(study, tmp_path / "early", after=0)
+    assert same_summary(finished, tmp_path / "early")
+
+
 def test_a_scheduler_and_two_workers_started_by_hand_give_the_same_summary(study, finished, tmp_path):
     """Oracle: the local cluster's run, byte for byte."""
     with socket.socket() as probe:
