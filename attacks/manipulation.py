@@ -332,15 +332,16 @@ def batch_gradient(
         r, logits = relevance_and_logits(
             problem.network, point, problem.target_class[part], method=problem.config.method, defence=defence
         )
-        map_mse = (normalised_map(r) - problem.target_map[part]).square().flatten(1).mean(1)
+        h = normalised_map(r)
+        map_mse = (h - problem.target_map[part]).square().flatten(1).mean(1)
         output_mse = (chosen_output(logits, problem.config) - problem.output[part]).square().mean(1)
         if first:
-            require_second_order(map_mse, point, problem.config.method)
+            require_second_order(map_mse, h, r, point, problem.config.method)
         losses = problem.config.explanation_weight * map_mse + problem.config.output_weight * output_mse
         grads[part] = torch.autograd.grad(losses.sum(), point)[0]
         found = {"loss": losses.detach(), "map_mse": map_mse.detach(), "output_mse": output_mse.detach()}
         if problem.config.stop_pcc is not None:
-            found["map_pcc"] = pcc(normalised_map(r.detach()), problem.target_map[part])
+            found["map_pcc"] = pcc(h.detach(), problem.target_map[part])
         for name, value in found.items():
             row.setdefault(name, torch.full((len(x),), float("nan"), dtype=value.dtype, device=x.device))[part] = value
     if not torch.isfinite(grads).all():
@@ -350,16 +351,41 @@ def batch_gradient(
     return grads, row
 
 
-def require_second_order(losses: Tensor, point: Tensor, method: str) -> None:
-    """Refuse an attack that has nothing to follow, instead of returning the input."""
-    slope = None
-    if losses.requires_grad:
-        (slope,) = torch.autograd.grad(losses.sum(), point, retain_graph=True, allow_unused=True)
-    flat = torch.zeros_like(point).flatten(1) if slope is None else slope.flatten(1)
-    idle = [i for i, (row, error) in enumerate(zip(flat, losses.tolist(), strict=True)) if error > 0 and not row.any()]
+# A map that is constant but for rounding shows 0.1 to 2 units of it; maps that can be attacked show 8e5 and more.
+_IDLE = 100.0
+
+
+def require_second_order(losses: Tensor, h: Tensor, r: Tensor, point: Tensor, method: str) -> None:
+    """Refuse an attack that has nothing to follow, instead of returning the input.
+
+    A relevance that only changes in scale, as that of guided backpropagation through ReLUs, gives a
+    normalised map that is constant; its gradient is rounding. The unit of that is what would be left
+    if the scale's gradient were cancelled to the last digit.
+
+    Args:
+        losses: One loss on the map a sample, not yet at its minimum, ``[B]``.
+        h: The normalised maps, in the graph.
+        r: Their relevance, in the graph.
+        point: The inputs.
+        method: Name of the explanation method, for the message.
+
+    Raises:
+        ValueError: If the gradient of a sample's loss is zero but for rounding.
+    """
+    slope, scale = (_slope(t, point).flatten(1).norm(dim=1) for t in (losses, r.abs().flatten(1).sum(1).log()))
+    unit = torch.finfo(r.dtype).eps * (_slope(losses, h) * h.detach()).abs().flatten(1).sum(1) * scale
+    idle = [i for i, bad in enumerate((slope <= _IDLE * unit) & (losses.detach().abs() > 0)) if bad]
     if idle:
         raise ValueError(
             f"expected an explanation whose map changes with the input, but the second-order gradient of {method} "
             f"is zero everywhere in sample(s) {idle}: a piecewise linear network has constant gradients; "
             "attack a softened one (set beta)"
         )
+
+
+def _slope(values: Tensor, point: Tensor) -> Tensor:
+    """Gradient of the sum; zero where it is detached from the point."""
+    if not values.requires_grad:
+        return torch.zeros_like(point)
+    (slope,) = torch.autograd.grad(values.sum(), point, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(point) if slope is None else slope

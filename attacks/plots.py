@@ -1,6 +1,7 @@
 """Figures of maps, of a whole attack and of its curvature trace, for notebooks and the report."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -57,6 +58,27 @@ def plot_overview(
     return figure
 
 
+def plot_maps(
+    image: Float[Tensor, "c h w"], maps: Mapping[str, Sequence[Float[Tensor, "h w"]]], *, columns: Sequence[str]
+) -> Figure:
+    """A picture, and a table of its explanation maps: one row a method, one column a network.
+
+    Args:
+        image: Pixels in [0, 1].
+        maps: Per row name, one map a column.
+        columns: Titles of the columns.
+    """
+    width = len(columns) + 1
+    figure = Figure(figsize=(1.7 * width, 1.75 * len(maps) + 0.2), layout="constrained")
+    grid = figure.subplots(len(maps), width, squeeze=False)
+    for i, (name, row) in enumerate(maps.items()):
+        _show(grid[i][0], image if i == 0 else None, "image" if i == 0 else "")
+        for axes, map_, title in zip(grid[i][1:], row, columns, strict=True):
+            plot_map(map_, axes=axes, title=title if i == 0 else "")
+        grid[i][1].set_ylabel(name.replace("_", " "), fontsize=8)
+    return figure
+
+
 def plot_trace(points: Sequence[TracePoint], *, beta: float) -> Figure:
     """Curvature over the steps, and the turn of the normal beside the budget that allows it."""
     figure = Figure(figsize=(8.2, 2.8), layout="constrained")
@@ -110,3 +132,10 @@ def _curves(axes: Axes, result: AttackResult, index: int) -> None:
     axes.set(xlabel="step", ylabel="MSE")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=7)
+
+
+def png_of(figure: Figure) -> bytes:
+    """A figure as a PNG file's bytes, the same for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()

@@ -52,7 +52,8 @@ class Ascent:
 
     def _curvature(self, y: Tensor, v: Tensor) -> Tensor:
         G = self._gradient(y)
-        n = G / G.norm(dim=1, keepdim=True)
+        # Detached: G.v is 0 for every y when v follows n(y), and so would be its derivative, which must be Hv.
+        n = (G / G.norm(dim=1, keepdim=True)).detach()
         v = v - (v * n).sum(1, keepdim=True) * n
         v = v / v.norm(dim=1, keepdim=True)
         return (v * self._product(G, y, v)).sum(1) / G.norm(dim=1)

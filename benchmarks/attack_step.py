@@ -4,32 +4,15 @@
 """
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
 
 import torch
 
 from attacks import explain, load_network, load_picture
 from attacks.explanations import normalised_map, relevance_and_logits
 from attacks.networks import Network
+from benchmarks._timing import fastest
 
 TARGETS = {"vgg16": 3.0, "resnet18": 3.2, "efficientnet_lite0": 4.8, "alexnet": None, "densenet121": None}
-
-
-def fastest(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """Shortest time of each in ``repeats`` rounds, taken in turn, after one round to warm up.
-
-    Whatever else the machine does only ever adds to a time, and on a shared machine adds
-    stalls many times as long as the work; the shortest of many is what the code costs.
-    """
-    times = [[_seconds(run) for run in runs] for _ in range(repeats + 1)][1:]
-    return [min(column) for column in zip(*times, strict=True)]
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def step(network: Network, x: torch.Tensor, classes: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -1,18 +1,19 @@
 """All rungs of the ladder against what is attained, on four networks: ``python -m benchmarks.ladder``."""
 
 import argparse
+import contextlib
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.ascent import Ascent
 from curvature.bounds import curvature_bounds
 from curvature.bounds.bound import Bound
 from curvature.demo_networks import digits_network
-from curvature.derivatives import gradient, hessian
 from curvature.errors import UnsupportedModuleError
 from curvature.feedforward import feed_forward
-from curvature.networks import logit, soften
+from curvature.networks import soften
 from curvature.search import attained_curvature
 
 
@@ -52,24 +53,14 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def sampled(module: nn.Module, x: Tensor, radius: float, points: int = 12) -> tuple[float, float]:
-    """Largest ||H|| and gradient change over random points of the sphere and the centre; from below."""
-    f, directions = logit(module, 3), torch.randn(points, *x.shape, dtype=torch.float64)
-    ys = [x, *(x + radius * v / v.norm() for v in directions)]
-    G = gradient(f, x)
-    norms = [torch.linalg.matrix_norm(hessian(f, y), 2).item() for y in ys]
-    return max(norms), max((gradient(f, y) - G).norm().item() for y in ys)
-
-
 def attained(module: nn.Module, x: Tensor, radius: float) -> Bound:
-    """What is certainly reached: curvature by gradient ascent, the rest by sampling."""
-    size, change = sampled(module, x, radius)
-    try:
+    """What gradient ascent reaches; for the curvature of a plain stack the better of two searches."""
+    found = Ascent(module, x, radius, target_class=3, steps=40).attained()
+    kappa = found["curvature"]
+    with contextlib.suppress(UnsupportedModuleError):
         net = feed_forward(module, x, 3)
-    except UnsupportedModuleError:
-        return Bound(hessian=size, gradient_change=change)
-    kappa = attained_curvature(net, x.flatten().double(), radius).value
-    return Bound(hessian=size, gradient_change=change, curvature=kappa)
+        kappa = max(kappa, attained_curvature(net, x.flatten().double(), radius).value)
+    return Bound(hessian=found["hessian"], gradient_change=found["gradient_change"], curvature=kappa)
 
 
 def show(value: float | None, reached: float | None) -> str:

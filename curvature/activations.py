@@ -14,7 +14,7 @@ from torch import Tensor, nn
 _THRESHOLD = 40.0  # above threshold / beta the softplus equals the identity to float64's last digit
 # In float32 exponents are held at +-30: exp(-30) = 9e-14 is nothing beside any rounding, while
 # smaller slopes make denormal numbers in the products of a backward pass, which CPUs compute
-# many times more slowly (benchmarks/activations.py).
+# more slowly, some many times (benchmarks/activations.py measures it).
 _HELD = 30.0
 
 

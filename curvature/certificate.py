@@ -16,14 +16,16 @@ not. The least gives the chord :math:`\|n(y) - n(x)\| \le 2\sin(\theta/2)`.
 import contextlib
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from curvature.bounds.bound import Bound
+from curvature.bounds.entrywise_local import entrywise_local
 from curvature.bounds.first_order_local import LocalExpansion, expand
-from curvature.bounds.rounding import gamma, spectral_norm_bound, up
+from curvature.bounds.rounding import gamma, gradient_with_error, spectral_norm_bound, up
 from curvature.derivatives import require_finite
 from curvature.errors import NoCertificateError, UnsupportedModuleError
 from curvature.feedforward import FeedForward, feed_forward
@@ -88,6 +90,7 @@ def certify_explanation(
     if not 0 <= radius < math.inf:
         raise ValueError(f"expected a finite radius >= 0, got {radius}")
     require_finite(x)
+    x = x.detach().double()
     if x.numel() < 2:
         raise ValueError(
             f"expected a point with at least two numbers, got shape {tuple(x.shape)}; in R^1 a normal cannot turn"
@@ -98,9 +101,9 @@ def certify_explanation(
         raise UnsupportedModuleError(
             f"no certificate for a network that is not smooth: {named}; soften it, use average pooling"
         )
-    net = feed_forward(module, x.double(), target_class)
+    net = feed_forward(module, x, target_class)
     channels = x.shape[0] if x.ndim == 3 else 1
-    return certify_network(net, x.double().flatten(), radius, channels=channels, search=search)
+    return certify_network(net, x.flatten(), radius, channels=channels, search=search)
 
 
 def certify_network(
@@ -113,15 +116,39 @@ def certify_network(
     change = attained_change(net, x, radius).value if search else None
     bent = attained_curvature(net, x, radius).value if search else None
     try:
-        expansion = expand(net, x)
-        certificate = _certificate(expansion, expansion.bound(radius), radius, (change, bent))
+        G, off = gradient_with_error(net, x)
+        ball = _ball(net, x, radius)
     except NoCertificateError as error:
         return _vacuous(radius, (change, bent), str(error))
+    norm = float(torch.linalg.vector_norm(G))
+    certificate = _certificate(ball, norm, radius, (change, bent))
     if certificate.vacuous:
         return certificate
-    G = net.curves(x).gradient()
-    n = G / torch.linalg.vector_norm(G)
-    return replace(certificate, map_change_bound=map_change_bound(n, certificate.change_bound, channels=channels))
+    off = up(2 * off / norm)  # ||a/||a|| - b/||b|| || <= 2 ||a - b||/||a||
+    change_of_map = map_change_bound(G / norm, certificate.change_bound, channels=channels, error=off)
+    return replace(certificate, map_change_bound=change_of_map)
+
+
+class _Ball(NamedTuple):
+    """What the rungs say of one ball: the angle between normals, the gradient's norm from below, curvature."""
+
+    angle: float
+    gradient_norm: float
+    bound: Bound
+
+
+def _ball(net: FeedForward, x: Tensor, radius: float) -> _Ball:
+    """Rung 8, or rung 7 alone where the third derivative is too large to be stored."""
+    try:
+        expansion = expand(net, x)
+    except NoCertificateError:
+        G, error = gradient_with_error(net, x)  # raises again where the gradient was the reason
+        bound, norm = entrywise_local(net, x, radius), float(torch.linalg.vector_norm(G))
+        margin = 1e-12 * norm + error
+        lower = -math.inf if bound.gradient_change is None else norm - bound.gradient_change - margin
+        return _Ball(_turn_bound(norm, margin, bound, radius), lower, bound)
+    bound = expansion.bound(radius)
+    return _Ball(angle_bound(expansion, bound, radius), _gradient_norm(expansion, bound, radius), bound)
 
 
 def angle_bound(expansion: LocalExpansion, bound: Bound, radius: float) -> float:
@@ -141,15 +168,19 @@ def angle_bound(expansion: LocalExpansion, bound: Bound, radius: float) -> float
         bottom = norm - radius * float(torch.linalg.vector_norm(Hn)) * (1 + gamma(4 * len(n) + 64)) - G2.normal - margin
         if bottom > 0:
             angles.append(math.atan(up(top / bottom)))
-    if bound.gradient_change is not None and bound.gradient_change + margin < norm:
-        change = bound.gradient_change + margin
-        angles.append(math.asin(min(1.0, up(change / norm))))
-        if bound.hessian is not None:
-            angles.append(up(radius * bound.hessian / (norm - change)))
-    return up(min(angles))
+    return up(min(*angles, _turn_bound(norm, margin, bound, radius)))
 
 
-def map_change_bound(n: Float[Tensor, " n"], chord: float, *, channels: int = 1) -> float:
+def _turn_bound(norm: float, margin: float, bound: Bound, radius: float) -> float:
+    """The arcsine and the displacement form, for a gradient whose norm is known up to the margin."""
+    if bound.gradient_change is None or not bound.gradient_change + margin < norm:
+        return math.inf
+    change = bound.gradient_change + margin
+    angle = math.asin(min(1.0, up(change / norm)))
+    return up(angle if bound.hessian is None else min(angle, radius * bound.hessian / (norm - change)))
+
+
+def map_change_bound(n: Float[Tensor, " n"], chord: float, *, channels: int = 1, error: float = 0.0) -> float:
     r"""Bound of :math:`\|h(y) - h(x)\|_2` for the abs-sum map, from the chord of the normals.
 
     :math:`\sqrt d \|h\|_2\,\delta/\max(1, \|n\|_1 - \sqrt d\,\delta)`, d all numbers, capped at
@@ -161,20 +192,18 @@ def map_change_bound(n: Float[Tensor, " n"], chord: float, *, channels: int = 1)
         n: The unit normal at x.
         chord: delta, an upper bound of :math:`\|n(y) - n(x)\|_2`.
         channels: C, how many leading blocks the map sums.
+        error: Bound on the 2-norm of the error of n itself; what it may move h and the sum is added.
     """
     root = math.sqrt(len(n)) * (1 + 1e-12)
-    one_norm = float(n.abs().sum())
-    h_norm = float(torch.linalg.vector_norm(n.abs().reshape(channels, -1).sum(0))) / one_norm
-    value = root * h_norm * chord / max(1.0 - 1e-12, one_norm * (1 - 1e-12) - root * chord)
+    one_norm = float(n.abs().sum()) * (1 - 1e-12) - root * error
+    size = float(torch.linalg.vector_norm(n.abs().reshape(channels, -1).sum(0))) + math.sqrt(channels) * error
+    h_norm = size / max(1.0 - 1e-12, one_norm)
+    value = root * h_norm * chord / max(1.0 - 1e-12, one_norm - root * chord)
     return min(math.sqrt(2), up(value))
 
 
-def _certificate(
-    expansion: LocalExpansion, bound: Bound, radius: float, attained: tuple[float | None, float | None]
-) -> Certificate:
-    angle = angle_bound(expansion, bound, radius)
-    norm = float(torch.linalg.vector_norm(expansion.G))
-    lower = max(0.0, _gradient_norm(expansion, bound, radius))
+def _certificate(ball: _Ball, norm: float, radius: float, attained: tuple[float | None, float | None]) -> Certificate:
+    angle, bound = ball.angle, ball.bound
     if not angle < math.pi:
         reason = (
             bound.reason or f"the gradient, of norm {norm:.3e} at x, may vanish or turn around within radius {radius}"
@@ -187,7 +216,7 @@ def _certificate(
         change_attained=attained[0],
         cosine_bound=math.cos(angle) - 1e-15,
         map_change_bound=math.sqrt(2),  # needs the coordinates of x; the caller fills it in
-        gradient_norm_bound=lower,
+        gradient_norm_bound=max(0.0, ball.gradient_norm),
         curvature_bound=bound.curvature,
         curvature_attained=attained[1],
         vacuous=False,

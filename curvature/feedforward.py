@@ -8,6 +8,7 @@ where layers are folded together it is the module up to the rounding of the fold
 """
 
 import copy
+import functools
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +21,10 @@ from torch.nn import functional as F
 
 from curvature.activations import Softplus, sigmoid, softplus
 from curvature.errors import UnsupportedModuleError
-from curvature.networks import trace_graph
+from curvature.networks import probe_point, require_fixed, require_same_output, trace_graph
 
-_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
-           nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)  # fmt: skip
-_MODAL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d)  # that act differently in training mode
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm1d,
+           nn.BatchNorm2d, nn.ZeroPad1d, nn.ZeroPad2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)  # fmt: skip
 _LINEAR_FUNCTIONS = (torch.flatten, F.avg_pool2d, F.adaptive_avg_pool2d)
 _SHAPE_METHODS = ("flatten", "view", "reshape", "contiguous")
 
@@ -136,10 +136,13 @@ def feed_forward(module: nn.Module, x: Float[Tensor, "*shape"], target_class: in
         target_class: Which output is the scalar field.
 
     Raises:
-        UnsupportedModuleError: If a layer is of another kind; names its path.
+        UnsupportedModuleError: If a layer is of another kind, or carries a forward hook; names its path.
         ValueError: If ``target_class`` is out of range or the softplus betas differ.
     """
-    stages = _stages(copy.deepcopy(module).double())
+    own, probe = copy.deepcopy(module).double(), probe_point(x.shape)
+    stages = _stages(own)
+    with torch.no_grad():
+        require_same_output(functools.reduce(lambda a, stage: stage(a), stages, probe), own, probe)
     shape, n = x.shape, x.numel()
     weights: list[Tensor] = []
     biases: list[Tensor] = []
@@ -172,8 +175,7 @@ def feed_forward(module: nn.Module, x: Float[Tensor, "*shape"], target_class: in
 
 def _stages(module: nn.Module) -> list[Callable[[Tensor], Tensor]]:
     """The layers of a chain in order; an error names the first that does not fit."""
-    if module.training or any(m.training for m in module.modules() if isinstance(m, _MODAL)):
-        raise ValueError("expected a network in eval mode, got a layer in training mode; call .eval() first")
+    require_fixed(module)
     try:
         graph = trace_graph(module)
     except Exception as error:

@@ -17,6 +17,8 @@ from curvature.errors import UnsupportedModuleError
 ScalarField = Callable[[Tensor], Tensor]  # from a point of any shape to a 0-d tensor
 
 _SOFTENABLE = (nn.ReLU, nn.ReLU6, Softplus)
+# That act differently in training mode.
+_MODAL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 # Not twice differentiable, and without a softplus form here.
 _ROUGH = (nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.Hardtanh, nn.Hardswish,
           nn.Hardsigmoid, nn.Hardshrink, nn.Softshrink, nn.Threshold, nn.Softsign)  # fmt: skip
@@ -111,8 +113,27 @@ def soften(model: nn.Module, beta: float, *, trace: bool = True) -> nn.Module:
     return soft.eval()
 
 
+class _Proxy(fx.Proxy):
+    """Records ``a += b`` as what it is; a plain proxy would make a new tensor of it, which no view of ``a`` sees."""
+
+    def __iadd__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    def __isub__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+
+    def __imul__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
+
+
 class _Tracer(fx.Tracer):
     """Keeps ``Softplus`` whole: inside it are autograd functions that a proxy cannot enter."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, Softplus) or super().is_leaf_module(m, module_qualified_name)
@@ -121,6 +142,48 @@ class _Tracer(fx.Tracer):
 def trace_graph(model: nn.Module) -> fx.Graph:
     """The torch.fx graph of a network, with every ``Softplus`` as one node."""
     return _Tracer().trace(model)
+
+
+def require_fixed(model: nn.Module) -> None:
+    """Reject a network whose layers may compute something else than their type and weights say.
+
+    Bounds read weights; a layer in training mode, a hook, or a ``forward`` that was put on a
+    single layer can change what is computed without changing them.
+
+    Raises:
+        ValueError: If a batch norm or dropout is in training mode.
+        UnsupportedModuleError: If a layer carries forward hooks or a forward of its own; names it.
+    """
+    if model.training or any(m.training for m in model.modules() if isinstance(m, _MODAL)):
+        raise ValueError("expected a network in eval mode, got a layer in training mode; call .eval() first")
+    for path, m in model.named_modules():
+        if m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m):
+            raise UnsupportedModuleError(
+                f"expected layers that compute what their weights say, got a forward hook at '{path or '(itself)'}' "
+                f"({type(m).__name__}), which may change its output; remove it"
+            )
+
+
+def probe_point(shape: torch.Size) -> Tensor:
+    """A seeded batch of one float64 point of this shape, at which two forms of a network are compared."""
+    return torch.randn(1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def require_same_output(found: Tensor, model: nn.Module, point: Tensor) -> None:
+    """Reject a reading of a network whose output at one point is not the network's own.
+
+    A last line of defence: whatever tracing misses (a wrapped forward, code that looks at values) shows here.
+
+    Raises:
+        UnsupportedModuleError: If the outputs differ by more than rounding.
+    """
+    with torch.no_grad():
+        expected = model(point)
+    if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-6, atol=1e-6, equal_nan=True):
+        raise UnsupportedModuleError(
+            f"the traced graph of {type(model).__name__} does not compute what the network computes; "
+            "does its forward look at values or change its own state?"
+        )
 
 
 def set_beta(soft: nn.Module, beta: float) -> None:

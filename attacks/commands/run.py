@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 import curvature
 from attacks.attack import ATTACKS
+from attacks.commands.folder import OutputFolder
+from attacks.commands.loading import load_on
 from attacks.config import AttackConfig, preset
 from attacks.defences import load_defence
 from attacks.diagnostics import CurvatureTrace
@@ -24,7 +25,7 @@ from attacks.explanations import explain
 from attacks.images import Picture, load_picture
 from attacks.manipulation import AttackResult
 from attacks.metrics import pcc
-from attacks.networks import Network, load_network
+from attacks.networks import Network
 from attacks.report import write_report
 from attacks.storage import plain, save_result, write_atomically
 from attacks.targets import load_target
@@ -62,6 +63,8 @@ class Run:
     """Of random weights."""
     weights: str | None = None
     """'pretrained', 'random' or a file; by default trained weights where they are on disk."""
+    patterns: Path | None = None
+    """File of 'attacks fit-patterns', for the method pattern_attribution."""
     curvature_beta: float = 1.0
     """Beta of the softened network whose curvature is measured."""
     curvature_every: int = 50
@@ -86,7 +89,7 @@ class Run:
         _say(f"{network.name} ({network.weights}): {picture.name} with the {config.method} map of {pictures[1].name}")
         if config.reason:
             _say(f"hyper-parameters: {config.reason}")
-        with _Folder(self.out) as folder:
+        with OutputFolder(self.out) as folder:
             progress = _Progress()
             attack = ATTACKS[self.attack]
             result = attack(network, x, target.map, config=config, defence=defence, trace=trace, steps=progress)
@@ -113,15 +116,7 @@ class Run:
         return dataclasses.replace(config, network=self.network, **changes)
 
     def _load(self) -> tuple[Network, Picture]:
-        try:
-            device = torch.device(self.device)
-            torch.zeros(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(
-                f"expected a torch device that this machine has, got {self.device!r}: {str(error).splitlines()[0]}"
-            ) from error
-        network = load_network(self.network, weights=self.weights, seed=self.seed)
-        network = dataclasses.replace(network, module=network.module.to(device))
+        network = load_on(self.device, self.network, weights=self.weights, seed=self.seed, patterns=self.patterns)
         return network, load_picture(self.image, channels=len(network.mean))
 
     def _summary(self, network: Network, result: AttackResult, seconds: list[float]) -> dict[str, Any]:
@@ -209,37 +204,6 @@ class _Progress:
             start = time.perf_counter()
             yield step
             self.seconds.append(time.perf_counter() - start)
-
-
-class _Folder:
-    """The output folder, tried before the work; removed again if it was made here and stays empty."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.made: list[Path] = []
-
-    def __enter__(self) -> Path:
-        missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.made = missing
-            write_atomically(self.path / ".writable", "")
-            (self.path / ".writable").unlink()
-        except OSError as error:
-            self._remove()
-            raise ValueError(
-                f"expected a folder that can be written, got '{self.path}': {error.strerror}; choose another with --out"
-            ) from error
-        return self.path
-
-    def __exit__(self, *error: object) -> None:
-        if error[0] is not None:
-            self._remove()
-
-    def _remove(self) -> None:
-        for path in self.made:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
 
 
 def _gradient_seconds(network: Network, result: AttackResult) -> float:

@@ -74,10 +74,13 @@ class Keeping(fx.Interpreter):
         """Call a method by its form that makes a new tensor."""
         return super().call_method(target.removesuffix("_"), args, kwargs)
 
-    def again(self, node: fx.Node, value: Tensor) -> Tensor:
-        """One node at another value of its only tensor input, with the numbers of the kept run."""
-        inputs = [n for n in node.all_input_nodes if not isinstance(self.kept.get(n), int | tuple)]
-        self.env = {**self.kept, inputs[0]: value}
+    def inputs(self, node: fx.Node) -> list[fx.Node]:
+        """The nodes whose tensors a node reads; sizes and other numbers are left out."""
+        return [n for n in node.all_input_nodes if isinstance(self.kept[n], Tensor)]
+
+    def again(self, node: fx.Node, *values: Tensor) -> Tensor:
+        """One node at other tensors in the place of its inputs, with the numbers of the kept run."""
+        self.env = {**self.kept, **dict(zip(self.inputs(node), values, strict=True))}
         result: Tensor = super().run_node(node)
         return result
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from attacks.explanations.chosen import chosen
 from attacks.networks import Network
 from curvature.derivatives import hvp_order
 
@@ -29,18 +30,14 @@ def gradient(
         point = x.detach().requires_grad_(True)
         with torch.enable_grad():
             logits = network.module(point)
-            (r,) = torch.autograd.grad(_chosen(logits, target_class), point)
+            (r,) = torch.autograd.grad(chosen(logits, target_class).sum(), point)
         return r, logits.detach()
     if hvp_order(network.module) == "reverse-over-forward":
         result: tuple[Tensor, Tensor] = _ReverseOverForward.apply(x, network.module, target_class)
         return result
     logits = network.module(x)
-    (r,) = torch.autograd.grad(_chosen(logits, target_class), x, create_graph=True)
+    (r,) = torch.autograd.grad(chosen(logits, target_class).sum(), x, create_graph=True)
     return r, logits
-
-
-def _chosen(logits: Tensor, target_class: Tensor) -> Tensor:
-    return logits.gather(1, target_class[:, None]).sum()
 
 
 class _ReverseOverForward(torch.autograd.Function):
@@ -53,7 +50,7 @@ class _ReverseOverForward(torch.autograd.Function):
         with torch.enable_grad():
             point = x.detach().requires_grad_(True)
             logits = module(point)
-            (r,) = torch.autograd.grad(_chosen(logits, target_class), point)
+            (r,) = torch.autograd.grad(chosen(logits, target_class).sum(), point)
         return r, logits.detach()
 
     @staticmethod
@@ -64,6 +61,6 @@ class _ReverseOverForward(torch.autograd.Function):
         with torch.enable_grad(), forward_ad.dual_level():
             dual = ctx.module(forward_ad.make_dual(point, map_grad.contiguous()))
             logits, slopes = forward_ad.unpack_dual(dual)
-            scalar = _chosen(slopes, ctx.target_class) + (logits * logits_grad).sum()
+            scalar = chosen(slopes, ctx.target_class).sum() + (logits * logits_grad).sum()
             (product,) = torch.autograd.grad(scalar, point)
         return product, None, None

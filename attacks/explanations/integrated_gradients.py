@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from attacks.explanations.chosen import chosen
 from attacks.networks import Network
 from curvature.derivatives import hvp_order
 
@@ -61,7 +62,7 @@ def _held(module: nn.Module, x: Tensor, classes: Tensor, steps: int) -> tuple[Te
 
 
 def _score(logits: Tensor, classes: Tensor) -> Tensor:
-    return logits.softmax(1).gather(1, classes[:, None]).sum()
+    return chosen(logits.softmax(1), classes).sum()
 
 
 def _points(x: Tensor, classes: Tensor, steps: int, chunk: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -117,7 +118,7 @@ def _product(module: nn.Module, points: Tensor, cotangents: tuple[Tensor, Tensor
                 logits, slopes = forward_ad.unpack_dual(dual)
                 # The softmax's own forward mode overwrites what its backward pass needs.
                 share = logits.softmax(1)
-                score, slope = (t.gather(1, classes[:, None])[:, 0] for t in (share, slopes))
+                score, slope = chosen(share, classes), chosen(slopes, classes)
                 scalar = (score * (slope - (share * slopes).sum(1))).sum() + (logits * w).sum()
                 return torch.autograd.grad(scalar, points)[0]
         logits = module(points)

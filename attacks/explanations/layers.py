@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn import grad as convolution_gradients
 
+from attacks.explanations.chosen import chosen
 from attacks.explanations.folding import Keeping, folded
 from curvature import UnsupportedModuleError
 from curvature.activations import Softplus
@@ -69,7 +70,7 @@ class Rules:
     activation: Callable[[Gate, Tensor, Tensor], Tensor]
     first: Callable[["Linear", Tensor, Limits, Tensor], Tensor] | None = None
     total: Callable[[list[Tensor], Tensor], list[Tensor]] | None = None
-    average: Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], Tensor] | None = None
+    average: Callable[["Pool", Tensor, Tensor], Tensor] | None = None
     scale_passes: bool = True
 
 
@@ -115,6 +116,14 @@ class Linear:
         return result
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Average pooling: how to apply it, and whether its input is known to have no negative numbers."""
+
+    apply: Callable[[Tensor], Tensor]
+    nonnegative: bool
+
+
 class Layers:
     """The traced and folded network, ready to send relevance back."""
 
@@ -128,6 +137,7 @@ class Layers:
             raise UnsupportedModuleError(f"expected a network that returns one tensor of logits, got {self.output}")
         self.update()
         self.first = {n for n in self.nodes if self.kinds[n] == "linear" and self._path(n) is not None}
+        self.nonnegative = self._nonnegative()
         self.linears = self._linears()
 
     def update(self) -> None:
@@ -149,7 +159,7 @@ class Layers:
             r = waiting.pop(node)
             if node.op == "placeholder":
                 return r
-            inputs = [i for i in node.all_input_nodes if isinstance(run.kept[i], Tensor)]
+            inputs = run.inputs(node)
             parts = self._first(node, run, (rules, limits), r) if node in self.first else None
             for i, part in zip(inputs, parts or self._back(node, run, rules, r), strict=True):
                 waiting[i] = waiting[i] + part if i in waiting else part
@@ -165,7 +175,7 @@ class Layers:
 
     def _back(self, node: fx.Node, run: Keeping, rules: Rules, r: Tensor) -> list[Tensor]:
         kind = self.kinds[node]
-        inputs = [run.kept[i] for i in node.all_input_nodes if isinstance(run.kept[i], Tensor)]
+        inputs = [run.kept[i] for i in run.inputs(node)]
         if isinstance(kind, Gate):
             return [rules.activation(kind, inputs[0], r)]
         if kind == "linear":
@@ -175,8 +185,14 @@ class Layers:
         if kind == "sum" and rules.total is not None:
             return rules.total(inputs, r)
         if kind == "average" and rules.average is not None:
-            return [rules.average(lambda a: run.again(node, a), inputs[0], r)]
-        return list(torch.autograd.grad(run.kept[node], inputs, r, create_graph=True))
+            pool = Pool(lambda a: run.again(node, a), node.all_input_nodes[0] in self.nonnegative)
+            return [rules.average(pool, inputs[0], r)]
+        if len(inputs) == 1:
+            return list(torch.autograd.grad(run.kept[node], inputs, r, create_graph=True))
+        # One input of a sum or a concat may have been computed from another: apart from the graph, each gets its
+        # own share only. Nothing is lost, as the derivatives of both do not depend on the values.
+        leaves = [a.detach().requires_grad_(True) for a in inputs]
+        return list(torch.autograd.grad(run.again(node, *leaves), leaves, r, create_graph=True))
 
     def _kind(self, node: fx.Node) -> str | Gate:
         if node.op == "placeholder":
@@ -237,13 +253,13 @@ class Layers:
         return value
 
     def _linears(self) -> dict[fx.Node, Linear]:
-        nonnegative, followed = self._nonnegative(), self._followed()
+        followed = self._followed()
         result = {}
         for node in self.nodes:
             layer = self.modules.get(str(node.target))
             if self.kinds[node] == "linear" and isinstance(layer, _LINEAR):
                 weight = layer.weight.detach()
-                known = node.all_input_nodes[0] in nonnegative
+                known = node.all_input_nodes[0] in self.nonnegative
                 parts = weight, weight.clamp(min=0), weight.clamp(max=0)
                 result[node] = Linear(layer, str(node.target), known, node not in followed, *parts)
         return result
@@ -305,6 +321,6 @@ def walk_back(
         point = x if differentiate else x.detach().requires_grad_(True)
         run = layers.forward(point)
         logits = run.kept[layers.output]
-        chosen = torch.zeros_like(logits).scatter(1, target_class[:, None], 1.0)
-        r = layers.backward(run, logits * chosen, rules, limits)
+        start = torch.zeros_like(logits).scatter(1, target_class[:, None], chosen(logits, target_class)[:, None])
+        r = layers.backward(run, start, rules, limits)
     return (r, logits) if differentiate else (r.detach(), logits.detach())

@@ -5,16 +5,17 @@ z^+ (alpha = 1, beta = 0): :math:`R_i = \sum_j \frac{z_{ij}^+}{\sum_k z_{kj}^+ +
 :math:`z^+ = a^+ W^+ + a^- W^-`. z^B: :math:`z_{ij} = x_i W_{ij} - l_i W_{ij}^+ - h_i W_{ij}^-` with the
 smallest and largest valid inputs l and h. Biases do not count. Average pooling is a linear
 layer with positive weights, a sum divides relevance by the positive parts of its summands,
-max-pooling gives all to the winner, activations pass relevance on.
+max-pooling gives all to the winner, activations pass relevance on. Where a window or a sum has
+no positive part at all, its members get equal shares, so that relevance is conserved.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attacks.explanations.layers import Gate, Limits, Linear, Rules, walk_back
+from attacks.explanations.layers import Gate, Limits, Linear, Pool, Rules, walk_back
 from attacks.networks import Network
 
 STABILISER = 1e-9  # in every denominator; reference implementation
@@ -66,15 +67,18 @@ def _activation(gate: Gate, z: Tensor, r: Tensor) -> Tensor:
 
 
 def _total(summands: Sequence[Tensor], r: Tensor) -> list[Tensor]:
-    positive = [a.clamp(min=0) for a in summands]
-    share = r / _stabilised(sum(positive[1:], positive[0]))
+    positive = [a.clamp(min=0) + STABILISER for a in summands]
+    share = r / sum(positive[1:], positive[0])
     return [p * share for p in positive]
 
 
-def _average(pool: Callable[[Tensor], Tensor], a: Tensor, r: Tensor) -> Tensor:
-    up = a.clamp(min=0)
-    mean = pool(up)
-    return up * torch.autograd.grad(mean, up, r / _stabilised(mean), create_graph=True)[0]
+def _average(pool: Pool, a: Tensor, r: Tensor) -> Tensor:
+    if pool.nonnegative:
+        mean = pool.apply(a)
+        return a * torch.autograd.grad(mean, a, r / _stabilised(mean), create_graph=True)[0]
+    up = a.clamp(min=0) + STABILISER
+    mean = pool.apply(up)
+    return up * torch.autograd.grad(mean, up, r / mean, create_graph=True)[0]
 
 
 _RULES = Rules(linear=_linear, first=_first, activation=_activation, total=_total, average=_average)

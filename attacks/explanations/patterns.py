@@ -92,7 +92,7 @@ class PatternFit:
         return fit
 
 
-def fit_patterns(network: Network | nn.Module, batches: Iterable[Float[Tensor, "b c h w"]]) -> dict[str, Tensor]:
+def fit_patterns(network: Network | nn.Module, batches: Iterable[Tensor]) -> dict[str, Tensor]:
     """The patterns of a network's convolutions and linear layers, fitted on batches of images.
 
     Args:

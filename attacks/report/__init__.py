@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from attacks.images import Picture
 from attacks.manipulation import AttackResult
 from attacks.networks import Network
-from attacks.plots import magnification, plot_history, plot_map, plot_overview, plot_trace
+from attacks.plots import magnification, plot_history, plot_map, plot_overview, plot_trace, png_of
 from attacks.report.page import environment, svg_uri
 from attacks.storage import write_atomically
 
@@ -59,7 +58,7 @@ def write_report(  # noqa: PLR0913
             story=_story(summary),
         )
     )
-    write_atomically(folder / "overview.png", _png(plot_overview(result, network, target=target)))
+    write_atomically(folder / "overview.png", png_of(plot_overview(result, network, target=target)))
     write_atomically(folder / "manipulated.png", _pixels_png(network.pixels(result.adversarial)[0]))
     write_atomically(folder / "report.html", page)
 
@@ -74,7 +73,7 @@ def _panels(network: Network, result: AttackResult, target: Tensor) -> list[dict
         ("manipulated", adversarial, result.maps),
     )
     panels = [
-        {"title": title, "image": _uri(_pixels_png(image)), "map": _uri(_png(plot_map(map_[0])))}
+        {"title": title, "image": _uri(_pixels_png(image)), "map": _uri(png_of(plot_map(map_[0])))}
         for title, image, map_ in images
     ]
     return [
@@ -156,12 +155,6 @@ def _text(value: float) -> str:
 def _label(network: Network, target_class: int) -> str:
     name = network.labels[target_class] if target_class < len(network.labels) else ""
     return html.unescape(f"{name} (class {target_class})" if name else f"class {target_class}")
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _pixels_png(pixels: Tensor) -> bytes:

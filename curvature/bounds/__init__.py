@@ -73,7 +73,7 @@ def curvature_bounds(
             lambda: entesari_2024_graph(module, x, target_class=target_class, radius=radius)
         )
         return bounds
-    point = x.flatten().double()
+    point = x.detach().flatten().double()
     return {name: _timed(lambda rung=rung: rung(net, point, radius)) for name, rung in BOUNDS.items()}  # type: ignore[misc]
 
 

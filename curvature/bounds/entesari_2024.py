@@ -8,8 +8,9 @@ components, Q bounds :math:`\|\mathrm{diag}(\rho)J\|`. With :math:`h = \beta/4`:
   a diagonal one also :math:`R' = \max|d|R`, :math:`Q' = \max d^2 Q`;
 - activation with slopes in [0, 1]: ``K' = K + h Q``, the others stay, because
   :math:`J'(x)-J'(y) = D(x)(J(x)-J(y)) + (D(x)-D(y))J(y)` and :math:`|D_i(x)-D_i(y)| \le h\rho_i\|x-y\|`;
-- sum: L, K, R add; ``Q = Q1 + Q2 + R1 L2 + R2 L1``. Concatenation: roots of sums of squares, R the maximum;
-- reshaping and dropout in eval mode: nothing changes. A product of two tensors is refused.
+- sum: L, K, R add; ``Q = Q1 + Q2 + R1 L2 + R2 L1``; a term that broadcasting repeats m times has L, K and Q
+  multiplied by the root of m first. Concatenation: roots of sums of squares, R the maximum;
+- reshaping, padding by constants and dropout in eval mode: nothing changes. A product of two tensors is refused.
 
 For a feed-forward stack this is Entesari et al.'s
 :math:`K_l = h\|\mathrm{diag}(\|w_i\|)W_l\| Lip_{l-1}^2 + \|W_l\|K_{l-1}`. The output's K bounds the Hessian.
@@ -45,13 +46,15 @@ from curvature.bounds.layer_norms import (
 from curvature.bounds.norms import UNIT, frobenius_norm_bound, round_up, sqrt_up
 from curvature.errors import UnsupportedModuleError
 from curvature.feedforward import FeedForward
-from curvature.networks import trace_graph
+from curvature.networks import probe_point, require_fixed, require_same_output, trace_graph
 
-_NEUTRAL = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Unflatten)
+_NEUTRAL = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Unflatten,
+            nn.ConstantPad1d, nn.ConstantPad2d)  # fmt: skip
 _NEUTRAL_CALLS = {torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, torch.permute, torch.transpose,
                   "flatten", "view", "reshape", "contiguous", "squeeze", "permute", "transpose"}  # fmt: skip
 _SUMS = {operator.add, operator.iadd, operator.sub, operator.isub, torch.add, torch.sub, "add", "add_", "sub"}
-_SCALES = {operator.mul, operator.imul, operator.truediv, torch.mul, torch.div, "mul", "div"}
+_IN_PLACE = {operator.iadd, operator.isub, "add_"}
+_SCALES = {operator.mul, operator.imul, operator.truediv, operator.itruediv, torch.mul, torch.div, "mul", "div"}
 _SHAPES = {"size", "dim", getattr, operator.getitem}
 
 
@@ -95,22 +98,23 @@ def entesari_2024_graph(module: nn.Module, x: Float[Tensor, "*shape"], *, target
         radius: Of the ball.
 
     Raises:
-        UnsupportedModuleError: If an operation has no rule; names it.
+        UnsupportedModuleError: If an operation has no rule, a tensor is overwritten before its last
+            reader, or a layer carries a forward hook; names it.
         NoCertificateError: If a number overflows.
 
     Exactness: upper bound on the Hessian everywhere. Cost: one eigenvalue problem a frequency and layer at worst.
     """
     if not 0 <= radius < math.inf:
         raise ValueError(f"expected a finite radius >= 0, got {radius}")
-    if module.training:
-        raise ValueError("expected a network in eval mode, got one in training mode; call .eval() first")
+    require_fixed(module)
     try:
         graph = trace_graph(module)
     except Exception as error:
         raise UnsupportedModuleError(f"torch.fx cannot trace {type(module).__name__}: {error}") from error
-    walk = _Walk(copy.deepcopy(module).double(), graph, target_class)
+    own, probe = copy.deepcopy(module).double(), probe_point(x.shape)
+    walk = _Walk(own, graph, target_class)
     with torch.no_grad():
-        walk.run(x.double()[None])
+        require_same_output(walk.run(probe), own, probe)
     change = walk.result.curvature * Fraction(radius)
     reason = "no curvature: a graph's gradient at the centre is not enclosed"
     return Bound(hessian=round_up(walk.result.curvature), gradient_change=round_up(change), reason=reason)
@@ -143,6 +147,12 @@ def added(a: Smoothness, b: Smoothness) -> Smoothness:
     return Smoothness(L, a.curvature + b.curvature, row, min(weighted, row * L))
 
 
+def repeated(state: Smoothness, copies: int) -> Smoothness:
+    """The constants when every component stands ``copies`` times in the result, as in broadcasting."""
+    root = sqrt_up(Fraction(copies)) if copies > 1 else Fraction(1)
+    return Smoothness(root * state.lipschitz, root * state.curvature, state.row, root * state.weighted)
+
+
 def concatenated(states: list[Smoothness]) -> Smoothness:
     """The constants of a concatenation."""
     L, K, Q = (sqrt_up(sum((s[i] ** 2 for s in states), Fraction(0))) for i in (0, 1, 3))
@@ -155,15 +165,26 @@ class _Walk(fx.Interpreter):
     def __init__(self, module: nn.Module, graph: fx.Graph, target_class: int) -> None:
         super().__init__(module, graph=graph)
         self.owner, self.target_class = module, target_class
+        self.extra_traceback = False  # the errors below are messages to the caller as they are
         self.states: dict[fx.Node, Smoothness] = {}
         self.scales: dict[fx.Node, Tensor] = {}  # batch norms that the layer before has taken in
+        self.versions: dict[fx.Node, int] = {}  # of each value when its node had run
 
     @property
     def result(self) -> Smoothness:
         return self.states[next(node for node in self.graph.nodes if node.op == "output")]
 
     def run_node(self, n: fx.Node) -> Any:
+        for operand in n.all_input_nodes:
+            # Views share the counter of what they view, so that no alias is missed.
+            if operand in self.versions and self.env[operand]._version != self.versions[operand]:
+                raise UnsupportedModuleError(
+                    f"'{operand.name}' is overwritten in place before '{n.name}' reads it; "
+                    "its constants are no longer known. Write the operation out of place"
+                )
         value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.versions[n] = value._version
         if n.op == "placeholder":
             self.states[n] = IDENTITY
         elif n.op == "output":
@@ -226,10 +247,10 @@ class _Walk(fx.Interpreter):
         if target in _NEUTRAL_CALLS or (target is F.dropout and not node.kwargs.get("training", True)):
             return operands[0]
         if target in _SUMS:
-            return self._sum(node)
+            return self._sum(node, value)
         if target in (torch.cat, torch.concat) and _dimension(node) != 0:
             return concatenated([self.states[operand] for operand in node.args[0]])  # type: ignore[union-attr,index]
-        if target in _SCALES and isinstance(node.args[1], int | float):
+        if target in _SCALES and isinstance(node.args[1], int | float) and not node.kwargs:  # rounding_mode is one
             number = torch.tensor([float(node.args[1])], dtype=torch.float64)
             return diagonal(operands[0], 1 / number if _divides(target) else number)
         if target is F.adaptive_avg_pool2d:
@@ -249,11 +270,17 @@ class _Walk(fx.Interpreter):
             f"operation '{getattr(target, '__name__', target)}' at {node.name} has no rule for its curvature"
         )
 
-    def _sum(self, node: fx.Node) -> Smoothness:
-        """A sum of nodes; constants (numbers and buffers) add nothing. ``alpha`` is refused."""
-        if node.kwargs:
+    def _sum(self, node: fx.Node, value: Tensor) -> Smoothness:
+        """A sum of two operands; constants (numbers and buffers) add nothing but their shape. ``alpha`` is refused."""
+        if node.kwargs or len(node.args) != 2:
             raise UnsupportedModuleError(f"operation '{node.name}' scales its operand; write the product out")
-        states = [self.states[a] for a in node.args if isinstance(a, fx.Node) and a in self.states]
+        if node.target in _IN_PLACE and node.args[0] not in self.states:
+            raise UnsupportedModuleError(f"operation '{node.name}' overwrites a constant; write it out of place")
+        states = [
+            repeated(self.states[a], value.numel() // self.env[a].numel())
+            for a in node.args
+            if isinstance(a, fx.Node) and a in self.states
+        ]
         return states[0] if len(states) == 1 else added(*states)
 
 
@@ -273,7 +300,7 @@ def _dimension(node: fx.Node) -> Any:
 
 
 def _divides(target: Any) -> bool:
-    return target in (operator.truediv, torch.div, "div")
+    return target in (operator.truediv, operator.itruediv, torch.div, "div")
 
 
 def _mean_dimensions(node: fx.Node) -> list[int]:

@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from curvature.bounds.anchor import require_ball
 from curvature.bounds.bound import Bound
 from curvature.bounds.relaxations import derivative_range
 from curvature.bounds.rounding import (
@@ -71,9 +72,13 @@ def entrywise_local(net: FeedForward, x: Float[Tensor, " n"], radius: float) -> 
         All three fields of ``Bound``; curvature is None, with the reason, when no positive
         lower bound of the gradient norm exists on the ball.
 
+    Raises:
+        ValueError: If the point or the radius is malformed.
+
     Exactness: upper bound. Cost: about ten products a layer and four dense norms.
     """
     start = time.perf_counter()
+    require_ball(net, x, radius)
     try:
         enclosure = hessian_enclosure(net, x, radius)
     except NoCertificateError as error:

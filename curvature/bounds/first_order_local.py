@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from curvature.bounds.anchor import require_ball
 from curvature.bounds.bound import Bound
 from curvature.bounds.entrywise_local import entrywise_local
 from curvature.bounds.loewner import remainder
@@ -37,10 +38,12 @@ from curvature.bounds.rounding import (
     spectral_norm_bound,
     up,
 )
-from curvature.bounds.tangent_form import Pencil, smallest_tau
+from curvature.bounds.tangent_form import Pencil, largest_tau
 from curvature.bounds.third_derivative import Centre, Layer, absolute_scale, chebyshev_model, first_order, taylor_model
 from curvature.errors import NoCertificateError
 from curvature.feedforward import FeedForward
+
+_LARGEST = 2**26  # numbers in the third derivative, or in the slopes of one layer's Jacobian: half a gigabyte
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,11 @@ class LocalExpansion:
         return up(16 * self.relative * absolute_scale(self.centre, layers, radius))
 
     def bound(self, radius: float) -> Bound:
-        """Rung 8 on ``B(x, radius)``; the minimum with rung 7 in every field."""
+        """Rung 8 on ``B(x, radius)``; the minimum with rung 7 in every field.
+
+        Raises:
+            ValueError: If the radius is negative or not finite.
+        """
         start = time.perf_counter()
         rung7 = entrywise_local(self.net, self.x, radius)
         try:
@@ -183,9 +190,7 @@ class LocalExpansion:
             lowest=norm - G2.normal,
             slack=slack,
         )
-        up_ = smallest_tau(pencil)
-        down = smallest_tau(pencil._replace(centre=-H, slopes=-T, rest=R.lower))
-        return max(up_, down)
+        return largest_tau(pencil, pencil._replace(centre=-H, slopes=-T, rest=R.lower))
 
 
 def expand(net: FeedForward, x: Float[Tensor, " n"]) -> LocalExpansion:
@@ -196,11 +201,14 @@ def expand(net: FeedForward, x: Float[Tensor, " n"]) -> LocalExpansion:
         x: The centre, float64 ``[n]``.
 
     Raises:
-        NoCertificateError: If the gradient underflows or beta is too large for float64.
+        ValueError: If the point is malformed.
+        NoCertificateError: If the gradient underflows, beta is too large for float64, or the third derivative
+            too large to be stored.
 
     Cost: the third derivative, a few products ``[n, N] x [N, n^2]`` a layer.
     """
     start = time.perf_counter()
+    require_ball(net, x, 0.0)
     relative = relative_error(net, x)
     G, error = gradient_with_error(net, x)
     z, errors = net.preactivations(x), preactivation_errors(net, x)
@@ -212,6 +220,7 @@ def expand(net: FeedForward, x: Float[Tensor, " n"]) -> LocalExpansion:
         relative += 64 * len(x) * torch.finfo(x.dtype).eps
         error += 64 * len(x) * torch.finfo(x.dtype).eps * float(torch.linalg.vector_norm(G))
         errors = [e + 1e-14 for e in errors]
+    _require_size([len(W) for W in weights], len(G))
     centre = Centre(weights=weights, head=net.head, beta=net.beta, z=z, errors=errors)
     model = taylor_model(centre, 0.0)
     H, T = first_order(model)
@@ -227,6 +236,15 @@ def expand(net: FeedForward, x: Float[Tensor, " n"]) -> LocalExpansion:
         T_norm=_root(unfolded), T_tangent=_root(tangent),
         T_down=largest_eigenvalue_bound((Tn + Tn.T) / 2), seconds=time.perf_counter() - start,
     )  # fmt: skip
+
+
+def _require_size(widths: list[int], n: int) -> None:
+    largest = max([n, *widths[1:]]) * n * n
+    if largest > _LARGEST:
+        raise NoCertificateError(
+            f"the third derivative in {n} dimensions needs arrays of {largest:.1e} numbers, at most {_LARGEST:.1e} are "
+            "used; the entrywise bound has no such limit"
+        )
 
 
 def first_order_local(net: FeedForward, x: Float[Tensor, " n"], radius: float) -> Bound:

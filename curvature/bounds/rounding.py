@@ -81,11 +81,11 @@ def symmetric_norm_bounds(M: Float[Tensor, "k n n"], *, squarings: int = 3) -> F
     Exactness: upper bound, above the norm by at most the factor :math:`n^{2^{-s-1}}`. Cost: s batched products.
     """
     scale = torch.zeros(len(M), dtype=M.dtype)
-    power = M
+    power, other = M.clone(), torch.empty_like(M)  # two buffers: fresh pages cost as much as the products
     for _ in range(squarings):
         norm = torch.linalg.matrix_norm(power).clamp_min(TINY)
-        power = power / norm[:, None, None]
-        power = power @ power
+        power.div_(norm[:, None, None])
+        power, other = torch.matmul(power, power, out=other), power
         scale = 2 * (scale + norm.log())
     log_norm = (scale + torch.linalg.matrix_norm(power).clamp_min(TINY).log()) / 2**squarings
     # Each squaring loses gamma_n of a matrix of Frobenius norm 1, relative to its own norm.

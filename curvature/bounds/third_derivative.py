@@ -14,7 +14,7 @@ whose coefficients follow by recursion (see ``docs/derivations.md``). At the cen
 slopes, :math:`T[u] = \sum_k u_k\,\partial H/\partial x_k` is the third derivative itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -30,6 +30,7 @@ from curvature.bounds.relaxations import (
 )
 from curvature.bounds.rounding import gamma, row_norm_bounds, symmetric_norm_bounds
 
+_CHUNK = 2**22  # numbers in one block of outer products
 Enclosure = Callable[[Tensor, Tensor, float, int], Affine]
 
 
@@ -116,11 +117,19 @@ def first_order(layers: list[Layer]) -> tuple[Float[Tensor, "n n"], Float[Tensor
         A, K = layer.A, layer.K
         H = H + A.T @ ((layer.F * layer.bend.centre)[:, None] * A)
         linear = (layer.F * layer.bend.slope)[:, None] * A + layer.bend.centre[:, None] * layer.Phi
-        T.addmm_(linear.T, (A[:, :, None] * A[:, None, :]).flatten(1))
-        if i < len(layers) - 1:
-            AK = A[:, :, None] * K[:, None, :]
-            T.addmm_((layer.slope.slope[:, None] * A).T, (AK + AK.mT).flatten(1))
+        slopes = layer.slope.slope[:, None] * A
+        for rows in _blocks(len(A), n):
+            T.addmm_(linear[rows].T, (A[rows, :, None] * A[rows, None, :]).flatten(1))
+            if i < len(layers) - 1:
+                AK = A[rows, :, None] * K[rows, None, :]
+                T.addmm_(slopes[rows].T, (AK + AK.mT).flatten(1))
     return (H + H.T) / 2, T.reshape(n, n, n)
+
+
+def _blocks(count: int, n: int) -> Iterator[slice]:
+    """Slices of neurons whose ``[n, n]`` outer products fit into a block."""
+    step = max(1, _CHUNK // (n * n))
+    return (slice(first, first + step) for first in range(0, count, step))
 
 
 def absolute_scale(centre: Centre, layers: list[Layer], radius: float) -> float:
@@ -169,14 +178,17 @@ def _next_layer(W: Tensor, before: Layer, radius: float, known: Layer | None) ->
     c, slope = before.slope.centre[:, None], before.slope.slope[:, None]
     if known is None:
         A = W @ (c * before.A)
-        bends = slope[:, :, None] * before.A[:, :, None] * before.A[:, None, :]
-        if before.Q is not None:
-            bends = bends + c[:, :, None] * before.Q
         n = A.shape[1]
-        Q: Tensor | None = (W @ bends.flatten(1)).reshape(-1, n, n)
-        assert Q is not None
-        Q_norm = symmetric_norm_bounds((Q + Q.mT) / 2)
+        Q = torch.zeros(len(W), n * n, dtype=W.dtype)
+        for rows in _blocks(len(before.A), n):
+            bends = (slope[rows] * before.A[rows])[:, :, None] * before.A[rows, None, :]
+            if before.Q is not None:
+                bends.addcmul_(c[rows, :, None], before.Q[rows])
+            Q.addmm_(W[:, rows], bends.flatten(1))
+        Q = Q.reshape(-1, n, n)
+        Q_norm = torch.cat([symmetric_norm_bounds((Q[rows] + Q[rows].mT).mul_(0.5)) for rows in _blocks(len(Q), n)])
     else:
+        assert known.Q is not None
         A, Q, Q_norm = known.A, known.Q, known.Q_norm
     magnitude = W.abs() * (1 + gamma(W.shape[1] + 64))
     deep = torch.zeros_like(A)

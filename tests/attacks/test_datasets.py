@@ -138,3 +138,17 @@ def test_damaged_cifar_files_are_named(cifar):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(ValueError, match="expected cifar10 in"):
         load_images(f"cifar10:{folder}")
+
+
+def test_a_folder_of_pictures_is_read_in_the_order_of_names(tmp_path):
+    """Oracle: the pictures that were written; other files are passed over."""
+    (tmp_path / "b").mkdir()
+    for name, level in (("b/2.png", 20), ("a.PNG", 10)):
+        Image.new("RGB", (9, 9), (level,) * 3).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    images = load_images(f"folder:{tmp_path}")
+    assert images.names == ("a.PNG", "b/2.png")
+    assert [images.picture(i).getpixel((0, 0))[0] for i in range(2)] == [10, 20]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="found none"):
+        load_images(f"folder:{tmp_path / 'empty'}")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import astuple
+from importlib import import_module
 
 import pytest
 import torch
@@ -80,6 +81,27 @@ def test_map_bound_holds_for_any_two_unit_vectors(seed, n, channels, size):
     assert bound <= math.sqrt(2)
 
 
+@given(seed=seeds, n=st.sampled_from([2, 6, 12]), channels=st.sampled_from([1, 2]), error=st.floats(1e-3, 0.3))
+def test_map_bound_covers_the_error_of_the_normal(seed, n, channels, error):
+    """Oracle: the bound at the exact normal, for a computed one that is off by the error."""
+    exact, off = normal(seed, n), normal(seed + 1, n)
+    exact, off = exact / exact.norm(), off / off.norm()
+    computed = exact + error / 2 * off
+    computed = computed / computed.norm()  # within error of the exact one
+    for chord in (1e-6, 0.1):
+        bound = map_change_bound(computed, chord, channels=channels, error=error)
+        assert bound >= map_change_bound(exact, chord, channels=channels) * (1 - 1e-12)
+
+
+def test_the_error_of_the_normal_is_needed():
+    """Oracle: closed form. Off the peak e_1 the mass of h spreads; without the error the bound is below."""
+    exact = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
+    computed = torch.tensor([0.8, 0.6 / 3**0.5, 0.6 / 3**0.5, 0.6 / 3**0.5], dtype=torch.float64)
+    error = float((computed - exact).norm())
+    assert map_change_bound(computed, 0.01) < map_change_bound(exact, 0.01)
+    assert map_change_bound(computed, 0.01, error=error) >= map_change_bound(exact, 0.01)
+
+
 def test_the_sine_is_no_stand_in_for_the_displacement_bound():
     """Oracle: closed form; with rung fields that prove nothing the angle is infinite, not small."""
     net, x = tiny_network(0, 3, 4, beta=1.0), normal(3, 3)
@@ -101,6 +123,26 @@ def test_a_module_is_certified_with_both_ends():
     assert 0 < certificate.curvature_attained <= certificate.curvature_bound
     assert certificate.gradient_norm_bound > 0
     assert certificate.map_change_bound < math.sqrt(2)
+    assert certify_explanation(soft, x.requires_grad_(True), target_class=1, radius=0.02) == certificate
+
+
+def test_rung_7_certifies_where_the_third_derivative_is_too_large(monkeypatch):
+    """Oracle: gradients in the ball; and rung 8, whose certificate is tighter."""
+    net, x, radius = tiny_network(3, 6, 7, 7, beta=1.0), normal(5, 6), 0.02
+    tight = certify_network(net, x, radius, search=False)
+    module = import_module("curvature.bounds.first_order_local")  # the package exports the function under this name
+    monkeypatch.setattr(module, "_LARGEST", 100)
+
+    wide = certify_network(net, x, radius, search=False)
+
+    assert "at most" in module.first_order_local(net, x, radius).reason
+    assert tight.change_bound < wide.change_bound < 2
+    assert tight.curvature_bound <= wide.curvature_bound
+    assert 0 < wide.gradient_norm_bound <= tight.gradient_norm_bound
+    G = net.curves(torch.cat([x[None], in_ball(5, x, radius, 200)])).gradient()
+    normals = G / G.norm(dim=1, keepdim=True)
+    assert float((normals - normals[0]).norm(dim=1).max()) <= wide.change_bound
+    assert float(G.norm(dim=1).min()) >= wide.gradient_norm_bound
 
 
 def test_a_large_ball_is_vacuous_and_says_why():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from flint import arb, arb_mat
 
 from curvature.bounds.branch_and_bound import Region, ball, branch_and_bound, curvature_enclosure
 from curvature.bounds.intervals import Interval, slopes
@@ -12,6 +13,8 @@ from curvature.demo_networks import contour_network
 from curvature.errors import NoCertificateError
 from curvature.feedforward import FeedForward, feed_forward
 from curvature.networks import soften
+from proofs_check.softplus_ball import BallNetwork, Jet, PlainNetwork
+from proofs_check.softplus_ball import norm as arb_norm
 from tests.strategies import normal, relu_network
 
 SQUARE = {"lo": np.array([-1.0, -1.0]), "hi": np.array([1.0, 1.0])}
@@ -44,6 +47,67 @@ def test_contour_level_sets_are_enclosed_to_one_percent(quantile):
     sampled = curvatures(net, grid[(values - level).abs() < 5e-3]).max().item()
     assert sampled <= found.upper * 1.005  # grid points lie next to the level set
     assert sampled >= found.lower * 0.97
+
+
+def arb_curvature(jet: Jet) -> arb:
+    """|t^T H t| / ||G||^3, t = (-G_2, G_1), over a box in the plane; NaN where G may vanish."""
+    (g, h), H = jet.gradient.entries(), jet.hessian
+    form = H[0, 0] * h * h - 2 * H[0, 1] * g * h + H[1, 1] * g * g
+    return abs(form) / arb_norm(jet.gradient) ** 3
+
+
+def arb_proves_at_most(network: BallNetwork, level: arb, claim: float, budget: int = 60_000) -> bool:
+    """Whether boxes that cover the square and may meet the level set all have |kappa| <= claim."""
+    todo = [(0.0, 0.0, 1.0)]
+    for _ in range(budget):
+        if not todo:
+            return True
+        x, y, half = todo.pop()
+        jet = network.jet(arb_mat([[arb(x, half)], [arb(y, half)]]))
+        if jet.value.overlaps(level) and not arb_curvature(jet) <= claim:
+            h = half / 2
+            todo += [(x + i * h, y + j * h, h) for i in (-1, 1) for j in (-1, 1)]
+    return False
+
+
+def arb_attained(network: BallNetwork, net: FeedForward, level: float, start: torch.Tensor) -> arb:
+    """|kappa| at the point of the level set on a short segment along the normal, proven to cross it."""
+    p = start
+    for _ in range(20):
+        G = net.curves(p).gradient()
+        p = p - (net(p) - level) * G / (G @ G)
+    step = 1e-9 * G / G.norm()
+    ends = [network.jet(arb_mat([[arb(float(c))] for c in q])).value for q in (p - step, p + step)]
+    assert ends[0] < level < ends[1]
+    half = 1.0001 * step.abs() + 1e-15
+    return arb_curvature(network.jet(arb_mat([[arb(float(c), float(w))] for c, w in zip(p, half, strict=True)])))
+
+
+@pytest.mark.slow
+def test_ball_arithmetic_confirms_both_ends_on_the_contour_network():
+    """Oracle: Arb, in code of its own: a cover of the level set for the upper end, a point on it for the lower."""
+    net, axis = contour(), torch.linspace(-1, 1, 801, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)
+    values = net(grid)
+    level = values.quantile(0.5).item()
+    found = curvature_enclosure(net, Region(**SQUARE, level=level))
+    network = BallNetwork(
+        PlainNetwork(
+            weights=[W.tolist() for W in net.weights],
+            biases=[b.tolist() for b in net.biases],
+            head=net.head.tolist(),
+            head_bias=float(net.head_bias),
+            beta=net.beta,
+        )
+    )
+    near = grid[((values - level).abs() < 2e-3) & (grid.abs().amax(1) < 0.99)]
+    best = near[curvatures(net, near).argmax()]
+
+    assert arb_proves_at_most(network, arb(level), found.upper * (1 + 1e-2))
+    assert not arb_proves_at_most(network, arb(level), found.lower * (1 - 1e-2), budget=6_000)  # the false sibling
+    attained = arb_attained(network, net, level, best)
+    assert attained <= found.upper
+    assert attained >= found.lower * (1 - 1e-2)
 
 
 @pytest.mark.parametrize(("widths", "radius"), [((2, 5, 4, 1), 0.2), ((3, 5, 1), 0.1), ((4, 5, 1), 0.01)])

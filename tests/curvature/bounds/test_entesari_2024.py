@@ -4,8 +4,10 @@ import operator
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
+from attacks.efficientnet_lite import efficientnet_lite0
 from curvature.bounds import curvature_bounds
 from curvature.bounds.entesari_2024 import entesari_2024, entesari_2024_graph
 from curvature.derivatives import hessian
@@ -115,3 +117,140 @@ def test_inverted_residuals_are_bounded():
     f = logit(module, 3)
     attained = max(torch.linalg.matrix_norm(hessian(f, normal(s, 3, 8, 8)), 2).item() for s in range(3))
     assert attained <= bound.hessian
+
+
+class Meeting(nn.Module):
+    """Two linear maps that meet in an operation written by hand."""
+
+    def __init__(self, meet, widths: tuple[int, int] = (8, 8)) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.meet, self.buffer = meet, nn.Buffer(torch.full((8,), 0.3))
+        self.a, self.b = nn.Linear(5, widths[0]), nn.Linear(5, widths[1])
+        self.relu, self.head = nn.ReLU(), nn.Linear(8, 2)
+        with torch.no_grad():
+            self.b.weight.mul_(1e-3)
+            self.head.weight.fill_(1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.relu(self.meet(self, self.a(x), self.b(x))))
+
+
+@pytest.mark.parametrize(
+    ("meet", "offset"),
+    [(lambda m, a, b: a + b, 0.0), (lambda m, a, b: b - a, 0.0), (lambda m, a, b: a + m.buffer, 0.3)],
+    ids=["sum", "difference", "constant"],
+)
+def test_a_broadcast_term_counts_as_often_as_it_is_repeated(meet, offset):
+    """Oracle: closed form. All eight neurons see nearly the same number w.x: ||H|| = 8 beta ||w||^2 / 4 where it is 0.
+
+    Without the factor the bound was eight times too small.
+    """
+    module = soften(Meeting(meet, (1, 8)).double().eval(), 2.0)
+    w = module.a.weight[0]
+    bound = entesari_2024_graph(module, torch.zeros(5), target_class=0, radius=0.1)
+    x = -w * (module.a.bias + offset) / (w @ w)
+    attained = torch.linalg.matrix_norm(hessian(logit(module, 0), x), 2).item()
+    assert attained == pytest.approx(8 * 2.0 * (w @ w).item() / 4, rel=0.05)
+    assert attained <= bound.hessian <= 2 * attained
+
+
+def _overwritten(m, a, b):
+    b.add_(a)  # the result is dropped, the tensor is not
+    return b
+
+
+def _view_overwritten(m, a, b):
+    view = b.view(-1, 8)
+    b += a
+    return view
+
+
+@pytest.mark.parametrize("meet", [_overwritten, _view_overwritten])
+def test_a_tensor_that_is_overwritten_before_it_is_read_is_refused(meet):
+    """Oracle: UnsupportedModuleError. Its old constants would give a bound 1e5 times too small."""
+    module = soften(Meeting(meet).double().eval(), 2.0)
+    with pytest.raises(UnsupportedModuleError, match="in place"):
+        entesari_2024_graph(module, torch.zeros(5), target_class=0, radius=0.1)
+
+
+def test_an_in_place_sum_whose_result_is_read_is_bounded():
+    """Oracle: the same network written out of place."""
+
+    def in_place(m, a, b):
+        a += b
+        return a
+
+    bounds = [
+        entesari_2024_graph(soften(Meeting(meet).double().eval(), 2.0), torch.zeros(5), target_class=0, radius=0.1)
+        for meet in (in_place, lambda m, a, b: a + b)
+    ]
+    assert bounds[0].hessian == bounds[1].hessian
+
+
+@pytest.mark.parametrize(
+    "meet",
+    [
+        lambda m, a, b: torch.div(a, 0.1, rounding_mode="floor"),
+        lambda m, a, b: torch.add(a, b, alpha=3),
+        lambda m, a, b: m.buffer.add_(a[0]),
+    ],
+    ids=["rounded quotient", "scaled sum", "overwritten constant"],
+)
+def test_operations_that_only_look_like_sums_and_scales_are_refused(meet):
+    """Oracle: UnsupportedModuleError; the first is not even continuous."""
+    module = soften(Meeting(meet).double().eval(), 2.0)
+    with pytest.raises(UnsupportedModuleError):
+        entesari_2024_graph(module, torch.zeros(5), target_class=0, radius=0.1)
+
+
+@pytest.mark.parametrize("kind", ["hook", "pre-hook", "own forward"])
+def test_a_layer_that_does_not_compute_what_its_weights_say_is_refused(kind):
+    """Oracle: the contract; each of these multiplies the output by 100, of which the weights know nothing."""
+    module = soften(Meeting(lambda m, a, b: a + b).double().eval(), 2.0)
+    layer = module.head
+    if kind == "hook":
+        layer.register_forward_hook(lambda m, inputs, output: 100 * output)
+    elif kind == "pre-hook":
+        layer.register_forward_pre_hook(lambda m, inputs: (100 * inputs[0],))
+    else:
+        layer.forward = lambda a: 100 * nn.functional.linear(a, layer.weight, layer.bias)
+    bounds = curvature_bounds(module, torch.zeros(5), target_class=0, radius=0.1)
+    assert all(bound.hessian is None and bound.reason for bound in bounds.values())
+
+
+@pytest.mark.parametrize("pad", [nn.ZeroPad2d((0, 1, 2, 1)), nn.ConstantPad2d(1, 0.7), nn.ZeroPad2d(-1)])
+def test_padding_by_constants_keeps_the_constants(pad):
+    """Oracle: dense Hessians by autodiff, and the matrices of the unrolled network where the padding is 0."""
+    torch.manual_seed(2)
+    layers = [nn.Conv2d(1, 3, 3), nn.ReLU(), pad, nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)]
+    module = nn.Sequential(*layers).double().eval()
+    module(torch.zeros(1, 1, 8, 8, dtype=torch.float64))
+    module, x = soften(module, 2.0), normal(1, 1, 8, 8)
+    bound = entesari_2024_graph(module, x, target_class=1, radius=0.1)
+    f = logit(module, 1)
+    attained = max(torch.linalg.matrix_norm(hessian(f, normal(s, 1, 8, 8)), 2).item() for s in range(5))
+    assert attained <= bound.hessian <= 100 * attained
+    if isinstance(pad, nn.ZeroPad2d):
+        dense = entesari_2024(feed_forward(module, x, 1), x.flatten(), 0.1)
+        assert dense.hessian <= bound.hessian * (1 + 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "efficientnet_lite0"])
+def test_named_architectures_have_a_rung(name):
+    """Oracle: none but finiteness; soundness is tested on the blocks. Full width, small pictures."""
+    torch.manual_seed(0)
+    networks = {"efficientnet_lite0": efficientnet_lite0, **vars(torchvision.models)}
+    options = {} if name == "efficientnet_lite0" else {"weights": None}
+    module = soften(averaged(networks[name](**options).eval()), 1.0)
+    bound = entesari_2024_graph(module, torch.zeros(3, 32, 32), target_class=3, radius=0.1)
+    assert 0 < bound.hessian < float("inf")
+
+
+def test_a_layer_in_training_mode_is_refused():
+    """Oracle: ValueError; its scale would be the batch's, not the one that is read."""
+    module = soften(Block("sum").double().eval(), 1.0)
+    module.norm.train()
+    with pytest.raises(ValueError, match="eval mode"):
+        entesari_2024_graph(module, torch.zeros(1, 4, 4), target_class=0, radius=0.1)

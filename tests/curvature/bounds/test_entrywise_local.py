@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curvature.bounds.entrywise_local import entrywise_local, hessian_enclosure, turned_form_bound
+from curvature.bounds.first_order_local import expand, first_order_local
 from curvature.feedforward import FeedForward
 from curvature.search import Ascent, attained_curvature
 from tests.curvature.bounds.tiny import curvatures, in_ball, tiny_network
@@ -153,6 +154,23 @@ def test_bends_taken_at_the_centre_are_refuted(monkeypatch):
 
     monkeypatch.setattr(rung7, "derivative_range", at_centre)
     assert entrywise_local(net, x, 0.4).hessian < worst
+
+
+@pytest.mark.parametrize("rung", [entrywise_local, first_order_local, lambda net, x, r: expand(net, x).bound(r)])
+@pytest.mark.parametrize("radius", [-0.1, math.inf, math.nan])
+def test_a_radius_that_is_none_is_rejected(rung, radius):
+    """Oracle: ValueError; a negative radius once gave a bound below the curvature at the centre."""
+    with pytest.raises(ValueError, match="radius"):
+        rung(tiny_network(0, 3, 4, beta=1.0), normal(1, 3), radius)
+
+
+def test_a_point_that_is_none_is_rejected():
+    """Oracle: ValueError."""
+    net = tiny_network(0, 3, 4, beta=1.0)
+    for x in (normal(1, 2), torch.full((3,), math.nan, dtype=torch.float64)):
+        for rung in (lambda net, x: entrywise_local(net, x, 0.1), expand):
+            with pytest.raises(ValueError, match="point"):
+                rung(net, x)
 
 
 def test_underflow_and_a_vanishing_gradient_give_reasons():

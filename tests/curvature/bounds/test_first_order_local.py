@@ -15,6 +15,7 @@ from curvature.bounds.rounding import preactivation_errors
 from curvature.bounds.third_derivative import Centre, chebyshev_model, first_order, taylor_model
 from curvature.derivatives import hessian
 from curvature.errors import NoCertificateError
+from curvature.feedforward import FeedForward
 from curvature.search import Ascent, attained_curvature
 from tests.curvature.bounds.tiny import curvatures, in_ball, tiny_network
 from tests.strategies import normal, seeds
@@ -203,6 +204,49 @@ def test_square_of_the_jacobian_s_change_is_bounded(seed, hidden, beta, radius):
         assert float(bound.trace()) <= 100 * float(squares.diagonal(dim1=1, dim2=2).sum(1).max()) + 1e-12
 
 
+def test_the_cross_term_of_the_remainder_is_attained():
+    """Oracle: the Hessian itself, at both ends of a one-dimensional ball, where every inequality is nearly an equality.
+
+    f = g(e (s(y) - s(x))), g even: the first layer's sensitivity vanishes at x, and what is left of second order
+    is half the cross term 2 eta K A, half the product of two linear forms. Half of either is too little.
+    """
+    one, e = torch.ones(1, dtype=torch.float64), 1e-2
+    start = torch.nn.functional.softplus(3 * one)
+    net = FeedForward(
+        weights=(one[:, None], torch.tensor([[e], [-e]], dtype=torch.float64)),
+        biases=(3 * one, torch.cat([-e * start, e * start])),
+        head=torch.ones(2, dtype=torch.float64),
+        head_bias=0 * one[0],
+        beta=1.0,
+    )
+    x, radius = 0 * one, 1e-2
+    layers = taylor_model(_centre(net, x), radius)
+    (H, T), R = first_order(layers), remainder(net.weights, layers, radius)
+    u = torch.tensor([[radius], [-radius]], dtype=torch.float64)
+
+    left = net.curves(x + u).hessian() - H - torch.einsum("bk,kij->bij", u, T)
+
+    worst = -float(left.min())  # below, as the third derivative of softplus is negative at 3
+    assert float(R.lower) * (1 - 0.1) <= worst <= float(R.lower)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_both_signs_count_whichever_leads_at_the_centre(swap):
+    """Oracle: closed form. H in [-0.9, 0.1] along the only tangent direction, 0.1 at the centre: tau = 0.9."""
+    zero = torch.zeros(2, 2, dtype=torch.float64)
+    ends = [torch.diag(torch.tensor([value, 0.0], dtype=torch.float64)) for value in (0.1, 1.0)]
+    leading = tangent_form.Pencil(
+        G=torch.tensor([0.0, 1.0], dtype=torch.float64), H=zero, centre=ends[0], slopes=torch.zeros(2, 2, 2).double(),
+        rest=zero, radius=0.1, G2=0.0, lowest=1.0, slack=0.0,
+    )  # fmt: skip
+    other = leading._replace(centre=-ends[0], rest=ends[1])
+
+    tau = tangent_form.largest_tau(*((other, leading) if swap else (leading, other)))
+
+    assert 0.9 <= tau <= 0.9 * (1 + 1e-3)
+    assert tangent_form.smallest_tau(leading) < 0.11  # what forgetting the other sign would return
+
+
 PLANTED = {
     "no pre-activation remainder": (third_derivative, "_enclose"),
     "no interval of the bends": (loewner, "_bend_weights"),
@@ -237,10 +281,13 @@ def test_inequality_uses_each_of_its_parts(name, monkeypatch):
     radius = 0.05 * float(expansion.G.norm() / (1e-9 + torch.linalg.matrix_norm(expansion.H, 2)))
     G2 = expansion.gradient_remainder(radius)
     whole = expansion.curvature(radius, G2)
-    true = tangent_form.smallest_tau
+    true = tangent_form.largest_tau
+
+    def without(*pencils):
+        return true(*(p._replace(**{name: 0 * getattr(p, name)}) for p in pencils))
 
     module = import_module("curvature.bounds.first_order_local")  # the package exports the function under this name
-    monkeypatch.setattr(module, "smallest_tau", lambda p: true(p._replace(**{name: 0 * getattr(p, name)})))
+    monkeypatch.setattr(module, "largest_tau", without)
 
     assert expansion.curvature(radius, G2) < whole
     assert attained_curvature(net, x, radius).value <= whole
