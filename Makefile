@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast lint bench figures docs clean
+.PHONY: demo test test-fast lint bench clean
 .DELETE_ON_ERROR:
 
 # The main job: a real photograph on a real ImageNet network.

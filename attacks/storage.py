@@ -4,6 +4,7 @@ Files are written to a temporary name and renamed, so that no half-written resul
 They hold no times: the same seed, threads and machine give the same bytes.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -27,6 +28,11 @@ def save_result(result: AttackResult, path: Path, *, extra: Mapping[str, Any] | 
         path: The file; replaced if it exists.
         extra: More metadata that JSON can hold, as seed and names.
     """
+    write_atomically(path, serialise(result, extra=extra))
+
+
+def serialise(result: AttackResult, *, extra: Mapping[str, Any] | None = None) -> bytes:
+    """What ``save_result`` writes; the metadata carry a checksum of themselves and the tensors."""
     tensors = {
         "original": result.original,
         "adversarial": result.adversarial,
@@ -46,9 +52,10 @@ def save_result(result: AttackResult, path: Path, *, extra: Mapping[str, Any] | 
         "versions": {"torch": torch.__version__},
         **(extra or {}),
     }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    metadata = json.loads(json.dumps(metadata)) | {"sha256": _checksum(tensors, metadata)}
     # Separate keys would be stored in an order that changes from process to process.
-    entry = {"result": json.dumps(metadata, sort_keys=True)}
-    write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, entry))
+    return save(tensors, {"result": json.dumps(metadata, sort_keys=True)})
 
 
 def load_result(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -63,11 +70,24 @@ def load_result(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
             metadata = json.loads((file.metadata() or {})["result"])
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        if _checksum(tensors, metadata) != metadata["sha256"]:
+            raise KeyError("its checksum differs from that of its content")
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"expected a result of an attack in '{path}', but it cannot be read ({error}); delete it and run again"
         ) from error
     return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    """SHA-256 of all tensors and of the metadata beside the checksum itself."""
+    words = json.dumps({key: value for key, value in metadata.items() if key != "sha256"}, sort_keys=True)
+    digest = hashlib.sha256(words.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 SKIPPED = (
-    *("soundness", "ladder", "tightness", "attack_comparison"),  # numbers, not speed; they have commands of their own
+    *("soundness", "ladder", "tightness", "attack_comparison", "study_kills"),  # they have commands of their own
     *("ascent", "random_networks"),  # parts of soundness
 )
 

@@ -7,39 +7,67 @@ import sympy as sp
 from proofs_check.claim import Evidence, Strength, Verdict
 
 
-def identities(
-    scope: str, zeros: Mapping[str, sp.Expr], *, covers: bool = True, true: Verdict = Verdict.PROVED
-) -> Evidence:
-    """Evidence that every expression is identically zero.
+def identities(scope: str, zeros: Mapping[str, sp.Expr]) -> Evidence:
+    """Evidence that every expression is identically zero, as the claim's written argument needs.
 
     An expression that does not simplify to zero is evaluated at rational points with 60
     digits: a value away from zero refutes the identity, otherwise it stays undecided.
 
     Args:
-        scope: What the symbols stand for.
+        scope: What the symbols stand for, together with the claim's argument: the whole statement's.
         zeros: Named expressions, left-hand side minus right-hand side.
-        covers: Whether the scope is the whole statement's, together with its argument.
-        true: What it means for the claim that the identities hold; REFUTED when they exhibit a witness.
     """
+    return _first_failure(scope, zeros, Verdict.REFUTED) or Evidence(
+        strength=Strength.SYMBOLIC,
+        scope=scope,
+        verdict=Verdict.PROVED,
+        covers=True,
+        witness="identities that the argument uses, each reduced to 0: " + "; ".join(zeros),
+    )
+
+
+def counterexample(scope: str, zeros: Mapping[str, sp.Expr], apart: Mapping[str, sp.Expr]) -> Evidence:
+    """Evidence that refutes: a witness described by identities, at which the two sides differ.
+
+    Args:
+        scope: The witness.
+        zeros: Named expressions that must vanish identically for it to be one.
+        apart: Named differences of the two sides that the claim equates, or of a ratio and its limit; each has
+            to be non-zero for all values of its symbols, or nothing is refuted.
+    """
+    failure = _first_failure(scope, zeros, Verdict.UNDECIDED)
+    if failure is not None:
+        return failure
+    touching = [name for name, value in apart.items() if sp.sympify(value).is_zero is not False]
+    if touching or not apart:
+        return Evidence(
+            strength=Strength.SYMBOLIC,
+            scope=scope,
+            verdict=Verdict.UNDECIDED,
+            witness=f"not shown to be non-zero: {'; '.join(touching) or 'nothing was compared'}",
+        )
+    facts = "; ".join(f"{name} = {sp.sstr(value)}, not 0" for name, value in apart.items())
+    return Evidence(
+        strength=Strength.SYMBOLIC,
+        scope=scope,
+        verdict=Verdict.REFUTED,
+        covers=True,
+        witness=f"{facts}. Identities behind it, each reduced to 0: {'; '.join(zeros)}",
+    )
+
+
+def _first_failure(scope: str, zeros: Mapping[str, sp.Expr], if_off: Verdict) -> Evidence | None:
     for name, expression in zeros.items():
         if _is_zero(expression):
             continue
         value = _value_away_from_zero(expression)
-        verdict = Verdict.UNDECIDED if value is None or true is Verdict.REFUTED else Verdict.REFUTED
         return Evidence(
             strength=Strength.SYMBOLIC,
             scope=scope,
-            verdict=verdict,
-            covers=covers,
-            witness=f"not an identity: {name}, off by {value}",
+            verdict=Verdict.UNDECIDED if value is None else if_off,
+            witness=f"not an identity: {name}, off by {value} at one rational point",
         )
-    return Evidence(
-        strength=Strength.SYMBOLIC,
-        scope=scope,
-        verdict=true,
-        covers=covers,
-        witness="; ".join(zeros) + ": identically zero",
-    )
+    return None
 
 
 def _is_zero(expression: sp.Expr) -> bool:

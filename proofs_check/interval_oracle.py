@@ -127,9 +127,7 @@ class _Problem:
         if not np.isfinite(g).all():
             return arb.nan()
         which = -1 if name == "curvature_high" else 0
-        v = column((Q @ np.linalg.eigh(-Q.T @ h[0] @ Q)[1][:, which]).tolist())
-        v = v - G * ((G.transpose() * v)[0, 0] / norm(G) ** 2)  # exactly tangent, as balls
-        quotient = -(v.transpose() * H * v)[0, 0] / (norm(G) * norm(v) ** 2)
+        quotient = _quotient(G, H, Q @ np.linalg.eigh(-Q.T @ h[0] @ Q)[1][:, which])
         return quotient if which == -1 else -quotient
 
     def _score(self, name: str) -> Score:
@@ -180,10 +178,26 @@ class _Problem:
         if name == "normal_change":
             change = _up(norm(_unit(G) - _unit(self.centre_gradient)))
             return min(2.0, change) if math.isfinite(change) else 2.0
-        return _curvature_bound(G, H if name == "curvature_high" else -H)
+        return curvature_bound(G, H if name == "curvature_high" else -H)
 
 
-def _curvature_bound(G: arb_mat, H: arb_mat) -> float:
+def curvature_quotient(G: arb_mat, H: arb_mat) -> arb:
+    """A Rayleigh quotient of -H/|G| in a tangent direction, which the largest curvature is not below.
+
+    The direction is the float64 eigenvector, made exactly tangent as balls: a bad direction gives a low value.
+    """
+    g, h = (np.array([[float(entry.mid()) for entry in row] for row in A.tolist()]) for A in (G, H))
+    Q = frames(g.T)[0]
+    return _quotient(G, H, Q @ np.linalg.eigh(-Q.T @ h @ Q)[1][:, -1])
+
+
+def _quotient(G: arb_mat, H: arb_mat, direction: Array) -> arb:
+    v = column(direction.tolist())
+    v = v - G * ((G.transpose() * v)[0, 0] / norm(G) ** 2)  # exactly tangent, as balls
+    return -(v.transpose() * H * v)[0, 0] / (norm(G) * norm(v) ** 2)
+
+
+def curvature_bound(G: arb_mat, H: arb_mat) -> float:
     """Upper bound of the largest eigenvalue of -H/|G| on the tangent space, over a box."""
     middle = np.array([[float(entry.mid()) for entry in G.entries()]])
     Q = arb_mat(frames(middle)[0].tolist())

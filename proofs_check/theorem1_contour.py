@@ -3,8 +3,9 @@ r"""The chain of Theorem 1 on the 2-50-1 contour network, in ball arithmetic on 
 Region: U = B(p, 0.25), p = (0.3, -0.2), beta = 1, weights uniform in (-1, 1) by seed 0. By the
 cone condition the level set in U is a graph y = p + u e + s(u) n over its tangent e with
 \|s\| <= \|u\| tan theta. Cells in u are enclosed; s is enclosed by a sign change of f, which
-increases along n. That gives the arc between p and p0 (at u = 0.2), its length, and
-sup\|kappa\| over all of U, which contains the sup over U and S.
+increases along n. That gives the arc between p and p0 (at u = 0.2) and its length, which is
+d_g as S is one arc. min\|\|G\|\| and sup\|kappa\| over U and S lie between points on S and
+boxes that cover it (those of a grid on which f may take the level).
 """
 
 from dataclasses import dataclass
@@ -18,23 +19,28 @@ from curvature.demo_networks import contour_network
 from proofs_check.claim import Evidence, Strength, Verdict
 from proofs_check.enclosure import show
 from proofs_check.softplus_ball import BallNetwork, Jet, PlainNetwork, column, norm
+from proofs_check.theorem1_chain import plane_curvature
 from proofs_check.theorem1_networks import hessian_constant
 
 PROVED, REFUTED, UNDECIDED = Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED
 POINT, RADIUS, REACH = ("0.3", "-0.2"), "0.25", "0.2"
 GRID, CELLS = 16, 16
-SCOPE = f"the 2-50-1 network (seed 0, beta = 1) on B(p, {RADIUS}), p = ({POINT[0]}, {POINT[1]})"
+SCOPE = (
+    f"one network, 2-50-1 with weights uniform in (-1, 1), seed 0, beta = 1; U = B(p, {RADIUS}), p = ({POINT[0]}, "
+    f"{POINT[1]}), p0 the point of S at {REACH} along the tangent"
+)
 
 
 @dataclass(frozen=True)
 class Chain:
     """Enclosures on the region."""
 
-    least_gradient: arb
-    curvature: arb
+    least_gradient: arb  # over U and S
+    curvature: arb  # sup |kappa| over U and S
     change: arb
     gradient_change: arb  # between p and p0
     distance: arb
+    chord: arb  # ||p0 - p||
     constant: arb  # beta C~
     sine: arb
 
@@ -44,56 +50,6 @@ def network() -> PlainNetwork:
     first, last = (layer.weight.detach() for layer in contour_network(0) if isinstance(layer, nn.Linear))
     zero = [0.0] * 50
     return PlainNetwork(weights=[first.tolist()], biases=[zero], head=last[0].tolist(), beta=1.0)
-
-
-@lru_cache(maxsize=1)
-def chain() -> Chain:
-    """All enclosures, once."""
-    with ctx.workprec(80):
-        plain = network()
-        balls = BallNetwork(plain)
-        p = column([arb(c) for c in POINT])
-        at_p = balls.jet(p)
-        least, curvature, sine = _over_ball(balls, p, at_p)
-        frame = _frame(balls, p, at_p)
-        end = _on_level(frame, arb(REACH))
-        at_end = balls.jet(end)
-        n_end = at_end.gradient * (1 / norm(at_end.gradient))
-        distance = _length(frame)
-        constant = arb(plain.beta) * hessian_constant(plain)
-        return Chain(
-            least, curvature, norm(n_end - frame.n), norm(at_end.gradient - at_p.gradient), distance, constant, sine
-        )
-
-
-def _over_ball(balls: BallNetwork, p: arb_mat, at_p: Jet) -> tuple[arb, arb, arb]:
-    """Min ||G|| and sup |kappa|, both ends, and sin theta, from a grid of boxes."""
-    r, half = arb(RADIUS), arb(RADIUS) / GRID
-    # p itself, a point of the ball, starts each of them.
-    least, high, low, change = norm(at_p.gradient), abs(_curvature(at_p)), abs(_curvature(at_p)), arb(0)
-    for i in range(GRID):
-        for j in range(GRID):
-            offset = [(2 * k + 1 - GRID) * half + half * arb(0, 1) for k in (i, j)]
-            box = p + column(offset)
-            if norm(column(offset)).lower() > r:
-                continue
-            jet = balls.jet(box)
-            kappa, length, moved = abs(_curvature(jet)), norm(jet.gradient), norm(jet.gradient - at_p.gradient)
-            least = least.min(length)
-            high = high.max(kappa)
-            change = change.max(moved)
-            inside = balls.jet(box.mid())
-            if norm(box.mid() - p) < r:
-                value = abs(_curvature(inside))
-                low = low.max(value)
-    return least, low.lower().union(high.upper()), change / norm(at_p.gradient)
-
-
-def _curvature(jet: Jet) -> arb:
-    """-t^T H t/||G|| with t the tangent: the only curvature in the plane."""
-    size = norm(jet.gradient)
-    t = arb_mat([[-jet.gradient[1, 0]], [jet.gradient[0, 0]]])
-    return -(t.transpose() * jet.hessian * t)[0, 0] / size**3
 
 
 @dataclass(frozen=True)
@@ -112,6 +68,70 @@ class _Frame:
     def side(self, u: arb, s: arb) -> arb:
         """F minus the level, whose sign tells the side of S."""
         return self.balls.jet(self.point(u, s)).value - self.level
+
+
+@lru_cache(maxsize=1)
+def chain() -> Chain:
+    """All enclosures, once."""
+    with ctx.workprec(80):
+        plain = network()
+        balls = BallNetwork(plain)
+        p = column([arb(c) for c in POINT])
+        at_p = balls.jet(p)
+        frame = _frame(balls, p, at_p)
+        change, boxes = _over_ball(frame, at_p)
+        end = _on_level(frame, arb(REACH))
+        at_end = balls.jet(end)
+        least, curvature = _over_curve(frame, boxes)
+        return Chain(
+            least_gradient=least,
+            curvature=curvature,
+            change=norm(at_end.gradient * (1 / norm(at_end.gradient)) - frame.n),
+            gradient_change=norm(at_end.gradient - at_p.gradient),
+            distance=_length(frame),
+            chord=norm(end - p),
+            constant=arb(plain.beta) * hessian_constant(plain),
+            sine=change / norm(at_p.gradient),
+        )
+
+
+def _over_ball(frame: _Frame, at_p: Jet) -> tuple[arb, list[arb_mat]]:
+    """Sup ||G(y) - G(p)|| over U from a grid of boxes, and those boxes that may meet S."""
+    r, half = arb(RADIUS), arb(RADIUS) / GRID
+    change, meeting = arb(0), []
+    for i in range(GRID):
+        for j in range(GRID):
+            offset = column([(2 * k + 1 - GRID) * half + half * arb(0, 1) for k in (i, j)])
+            if norm(offset).lower() > r:
+                continue
+            jet = frame.balls.jet(frame.p + offset)
+            change = change.max(norm(jet.gradient - at_p.gradient))
+            if (jet.value - frame.level).contains(0):
+                meeting.append(offset)
+    return change, meeting
+
+
+def _over_curve(frame: _Frame, boxes: list[arb_mat]) -> tuple[arb, arb]:
+    """Enclose min ||G|| and sup |kappa| over U and S: one end from points on it, one from boxes that cover it."""
+    seen = [frame.balls.jet(_on_level(frame, arb(REACH) * k / 8)) for k in range(-8, 9)]
+    least, most = norm(seen[0].gradient), abs(plane_curvature(seen[0]))
+    for jet in seen[1:]:
+        least, most = least.min(norm(jet.gradient)), most.max(abs(plane_curvature(jet)))
+    low, high = least.lower(), most.upper()
+    for part in (part for offset in boxes for part in _parts(offset)):
+        jet = frame.balls.jet(frame.p + part)
+        if (jet.value - frame.level).contains(0):
+            low, high = low.min(norm(jet.gradient).lower()), high.max(abs(plane_curvature(jet)).upper())
+    return low.union(least.upper()), most.lower().union(high)
+
+
+def _parts(box: arb_mat, pieces: int = 4) -> list[arb_mat]:
+    """Smaller boxes that cover the box, as balls."""
+    sides = [
+        [e.mid() + e.rad() * (arb(2 * k + 1 - pieces) + arb(0, 1)) / pieces for k in range(pieces)]
+        for e in box.entries()
+    ]
+    return [column([first, second]) for first in sides[0] for second in sides[1]]
 
 
 def _frame(balls: BallNetwork, p: arb_mat, at_p: Jet) -> _Frame:
@@ -156,7 +176,7 @@ def whole_chain(_: int, *, factor: str = "1") -> Evidence:
     """Every inequality of (3), and the hypotheses before it."""
     c = chain()
     middle, right = c.curvature * c.distance * arb(factor), c.constant / c.least_gradient.lower() * c.distance
-    hypotheses = bool(c.sine < arb(2).rsqrt()) and bool(c.least_gradient > 0)
+    hypotheses = bool(c.sine < arb(2).rsqrt()) and bool(c.least_gradient > 0) and bool(c.chord < arb(RADIUS))
     verdict = PROVED if hypotheses and c.change <= middle and middle <= right else UNDECIDED
     if c.change > middle or middle > right:
         verdict = REFUTED
@@ -165,10 +185,10 @@ def whole_chain(_: int, *, factor: str = "1") -> Evidence:
         scope=SCOPE,
         verdict=verdict,
         margin=float((middle - c.change).lower()),
-        witness=f"sin theta <= {float(c.sine.upper()):.3f} < 0.707, min ||grad f|| in {show(c.least_gradient, 4)}, "
-        f"sup |kappa| in {show(c.curvature, 4)}, "
-        f"d_g(p, p0) in {show(c.distance, 5)}: ||n - n0|| in {show(c.change, 5)} <= |lambda_max| d_g in "
-        f"{show(middle, 4)} <= beta C d_g in {show(right, 3)}",
+        witness=f"U and S is connected (sin theta <= {float(c.sine.upper()):.3f} < 0.707), on it min ||grad f|| in "
+        f"{show(c.least_gradient, 4)} and sup |kappa| in {show(c.curvature, 4)}; d_g(p, p0) in {show(c.distance, 5)}; "
+        f"||n - n0|| in {show(c.change, 5)} <= |lambda_max| d_g in {show(middle, 5)} <= beta C~/c d_g in "
+        f"{show(right, 4)}, c the least of its interval",
     )
 
 
@@ -182,7 +202,7 @@ def outer_chain(_: int, *, factor: str = "1") -> Evidence:
         scope=SCOPE,
         verdict=verdict,
         margin=float((bound - c.gradient_change).lower()),
-        witness=f"{show(c.gradient_change, 5)} <= {show(bound, 3)}",
+        witness=f"||grad f(p) - grad f(p0)|| in {show(c.gradient_change, 5)} <= beta C~ d_g in {show(bound, 4)}",
     )
 
 
@@ -190,9 +210,7 @@ def connected(_: int, *, factor: str = "1") -> Evidence:
     """d_g(p, p0) <= ||p0 - p||/cos theta, on the same region."""
     c = chain()
     with ctx.workprec(80):
-        balls, p = BallNetwork(network()), column([arb(x) for x in POINT])
-        end = _on_level(_frame(balls, p, balls.jet(p)), arb(REACH))
-        bound = norm(end - p) / (1 - c.sine.upper() ** 2).sqrt() * arb(factor)
+        bound = c.chord / (1 - c.sine.upper() ** 2).sqrt() * arb(factor)
     verdict = PROVED if c.distance <= bound else (REFUTED if c.distance > bound else UNDECIDED)
     return Evidence(
         strength=Strength.RIGOROUS,

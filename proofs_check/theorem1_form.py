@@ -9,40 +9,44 @@ import numpy as np
 import sympy as sp
 from flint import arb, arb_mat, ctx
 
-from proofs_check.algebra import identities
+from proofs_check.algebra import counterexample, identities
 from proofs_check.claim import Claim, Evidence, Strength, Verdict
 from proofs_check.enclosure import show
 from proofs_check.float_search import frames, jets
-from proofs_check.interval_oracle import _curvature_bound
-from proofs_check.softplus_ball import BallNetwork, column, norm
-from proofs_check.theorem1_networks import bowl, hessian_constant, random_box, random_network
+from proofs_check.interval_oracle import curvature_bound, curvature_quotient
+from proofs_check.softplus_ball import BallNetwork, PlainNetwork, column, norm
+from proofs_check.theorem1_hessian import hessian_pieces
+from proofs_check.theorem1_networks import bowl, hessian_constant, random_box, random_network, trough
 
 PROVED, REFUTED, UNDECIDED = Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED
 SYMBOLIC, RIGOROUS, NUMERIC = Strength.SYMBOLIC, Strength.RIGOROUS, Strength.NUMERIC
-t, r0, r1, a1 = sp.symbols("t r0 r1 a1", real=True)
+t, r1, a1 = sp.symbols("t r1 a1", real=True)
+c = sp.symbols("c", positive=True)
 
 
-def form_symbolic(_: int, *, sign: int = -1) -> Evidence:
+def form_pieces(*, sign: int = -1) -> dict[str, sp.Expr]:
     """<D_u n, e> = <H u, e>/||G|| for e orthogonal to G, so L = -H/||G||."""
     R = sp.symbols("R", positive=True)  # ||G||^2 at t = 0, where a = 0
     component = a1 * t / sp.sqrt((a1 * t) ** 2 + R + r1 * t)  # <n, e> to first order; a1 = <H u, e>
     L = -sp.diff(component, t).subs(t, 0)  # eq. 11
     phi, dphi = sp.symbols("phi dphi", real=True)  # 1/||G|| and its derivative
     product = sp.diff((phi + dphi * t) * (a1 * t), t).subs(t, 0)  # <D_u(phi G), e>, eq. 12
-    return identities(
-        "all d, every C^2 function with G != 0",
-        {
-            "(13)": L - sign * a1 / sp.sqrt(R),
-            "the dropped term of (12) carries the factor <G, e> = 0": product - phi * a1,
-        },
-    )
+    return {
+        "(13), L(e, u) = -<H u, e>/||G||": L - sign * a1 / sp.sqrt(R),
+        "the dropped term of (12) carries the factor <G, e> = 0": product - phi * a1,
+    }
+
+
+def form_symbolic(_: int, *, sign: int = -1) -> Evidence:
+    """Eq. 11-13."""
+    return identities("all d, every C^2 function where G != 0, all tangents", form_pieces(sign=sign))
 
 
 def form_numeric(seed: int, *, sign: int = -1) -> Evidence:
     """Differences of the normal along tangents, against eq. 13, on random networks."""
     rng, worst = np.random.default_rng(seed), 0.0
     for case in range(40):
-        network, step = random_network(rng, softplus_layers=1 + case % 4), 1e-5
+        network, step = random_network(rng, softplus_layers=2 + case % 3), 1e-5
         point = rng.normal(size=(1, 3))
         G, H = jets(network, point)
         Q, size = frames(G)[0], np.linalg.norm(G)
@@ -56,23 +60,22 @@ def form_numeric(seed: int, *, sign: int = -1) -> Evidence:
     good = worst < 1e-4
     return Evidence(
         strength=NUMERIC,
-        scope="40 random networks of 1-4 softplus layers",
+        scope="40 random networks of 2-4 softplus layers in R^3",
         verdict=Verdict.VERIFIED if good else REFUTED,
         margin=1e-4 - worst,
         witness=f"central differences of step 1e-5 (error of second order) agree to {worst:.1e}",
     )
 
 
-def basis_symbolic(_: int) -> Evidence:
-    """A sphere in R^3 of curvature k, unit tangents at an angle with cosine c."""
-    k, c = sp.symbols("k c", positive=True)
-    L = sp.Matrix([[k, k * c], [k * c, k]])
-    excess = sum(entry**2 for entry in L) - (k**2 + k**2)
-    return identities(
-        "spheres in R^3, unit tangent vectors with inner product c: ||L||_F^2 exceeds the sum of squares by 2 k^2 "
-        "c^2 > 0",
-        {"excess": excess - 2 * k**2 * c**2},
-        true=REFUTED,
+def basis_symbolic(_: int, *, cosine: sp.Expr = c) -> Evidence:
+    """A sphere in R^3 of curvature k, unit tangents at an angle with the given cosine."""
+    k = sp.symbols("k", positive=True)
+    L = sp.Matrix([[k, k * cosine], [k * cosine, k]])  # L = k times the inner product
+    excess = sp.expand(sum(entry**2 for entry in L) - (k**2 + k**2))
+    return counterexample(
+        "spheres in R^3 with lambda_1 = lambda_2 = k, two unit tangent vectors with inner product c > 0",
+        {"||L||_F^2 - sum lambda_i^2 = 2 k^2 c^2": excess - 2 * k**2 * cosine**2},
+        {"||L||_F^2 - sum lambda_i^2": excess},
     )
 
 
@@ -88,7 +91,7 @@ def basis_rigorous(_: int, *, shear: str = "0.5") -> Evidence:
     apart = not difference.contains(0)
     return Evidence(
         strength=RIGOROUS,
-        scope="sum_i s(x_i) + s(-x_i) in R^3 at (0, 0, 1), two unit tangents at 60 degrees",
+        scope="sum_i s(x_i) + s(-x_i) in R^3, beta = 2, at (0, 0, 1), two unit tangents at 60 degrees",
         verdict=REFUTED if apart else UNDECIDED,
         margin=float(difference.abs_lower()),
         witness=f"||L||_F - root of sum of squares = {show(difference)}: equality is excluded",
@@ -103,7 +106,7 @@ def eigenvalues_symbolic(_: int, *, power: int = 2) -> Evidence:
         minors = sum((L[i, i] * L[j, j] - L[i, j] ** 2 for i in range(m) for j in range(i)), sp.S.Zero)
         zeros[f"m = {m}"] = sp.expand(L.trace() ** power - 2 * minors - sum(entry**2 for entry in L))
     return identities(
-        "all d, orthonormal tangent bases (generic symmetric L up to 5x5; any size by (sum l_ii)^2 - tr L^2 = 2 e2)",
+        "all d, orthonormal tangent bases (computer algebra: generic symmetric L of size 1 to 5; the argument: any)",
         zeros,
     )
 
@@ -112,7 +115,7 @@ def eigenvalues_numeric(seed: int, *, sheared: bool = False) -> Evidence:
     """Eq. 14 on random networks, curvatures from the eigenvalues of the shape operator PHP/||G||."""
     rng, worst = np.random.default_rng(seed), 0.0
     for case in range(60):
-        network = random_network(rng, inputs=4, softplus_layers=1 + case % 4)
+        network = random_network(rng, inputs=4, softplus_layers=2 + case % 3)
         G, H = jets(network, rng.normal(size=(1, 4)))
         size = np.linalg.norm(G)
         if size < 1e-8:
@@ -126,30 +129,31 @@ def eigenvalues_numeric(seed: int, *, sheared: bool = False) -> Evidence:
     good = worst < 1e-9
     return Evidence(
         strength=NUMERIC,
-        scope="60 random networks in R^4",
+        scope="60 random networks of 2-4 softplus layers in R^4",
         verdict=Verdict.VERIFIED if good else REFUTED,
         margin=1e-9 - worst,
         witness=f"largest difference {worst:.1e} of ||H||/||G||, the size of what is rounded",
     )
 
 
-def lambda_symbolic(_: int) -> Evidence:
-    """Max lambda^2 <= sum lambda^2, and the tangent block is smaller than H."""
+def lambda_pieces(*, mixed: int = 2) -> dict[str, sp.Expr]:
+    """The tangent block of H is no larger than H: what a plane rotation keeps is a sum of squares."""
     angle, p, q, r = sp.symbols("angle p q r", real=True)
-    c, s = sp.cos(angle), sp.sin(angle)
+    C, S = sp.cos(angle), sp.sin(angle)
     H = sp.Matrix([[p, q], [q, r]])
-    Q = sp.Matrix([[c, -s], [s, c]])
+    Q = sp.Matrix([[C, -S], [S, C]])
     turned = Q.T * H * Q
-    rest = 2 * turned[0, 1] ** 2 + turned[1, 1] ** 2
-    top, S = sp.symbols("top S", nonnegative=True)
+    rest = mixed * turned[0, 1] ** 2 + turned[1, 1] ** 2
+    return {
+        "a plane rotation keeps the sum of all h_ij^2": turned[0, 0] ** 2 + rest - (p**2 + 2 * q**2 + r**2),
+    }
+
+
+def lambda_symbolic(_: int, *, mixed: int = 2) -> Evidence:
+    """Eq. 15 from eq. 9-10, 13 and 14."""
     return identities(
-        "all d and all networks with ||G|| >= c (a frame is a product of plane rotations)",
-        {
-            "||H||_F^2 = tangent^2 + 2 mixed^2 + normal^2, kept by a rotation": turned[0, 0] ** 2
-            + rest
-            - (p**2 + 2 * q**2 + r**2),
-            "sum of squares minus the largest is a sum of squares": (top**2 + S) - top**2 - S,
-        },
+        "all d, every softplus network, every x with ||G(x)|| >= c (a frame is a product of plane rotations)",
+        lambda_pieces(mixed=mixed) | hessian_pieces() | form_pieces(),
     )
 
 
@@ -159,33 +163,45 @@ def lambda_rigorous(seed: int, *, factor: str = "1", cases: int = 40) -> Evidenc
     closest, skipped = 0.0, 0
     with ctx.workprec(80):
         for case in range(cases):
-            network = random_network(rng, softplus_layers=1 + case % 4)
-            jet = BallNetwork(network).jet(random_box(rng, 3, 0.001))
-            c = norm(jet.gradient).lower()
-            if not c > 1e-6:
+            network = random_network(rng, softplus_layers=2 + case % 3) if case else trough()
+            box = random_box(rng, 3, 0.001) if case else column([arb(0, "1e-6")] * 2)
+            found = _kappa_and_bound(network, box)
+            if found is None:
                 skipped += 1
                 continue
-            kappa = max(_curvature_bound(jet.gradient, sign * jet.hessian) for sign in (1, -1))
-            bound = float((arb(network.beta) * hessian_constant(network) / c * arb(factor)).lower())
-            if not kappa <= bound:
+            least, most, bound = found[0], found[1], found[2] * arb(factor)
+            if not most <= bound:
                 return Evidence(
                     strength=RIGOROUS,
-                    scope=f"network {case}",
-                    verdict=UNDECIDED,
-                    margin=bound - kappa,
-                    witness="bound not shown",
+                    scope=f"network {case}, a box of width 0.002" if case else "f = s(x) + s(-x) + s(y/1000)/10",
+                    verdict=REFUTED if least > bound else UNDECIDED,
+                    margin=float((least - bound).mid()),
+                    witness=f"sup |kappa| in [{float(least):.6g}, {float(most):.6g}], bound {float(bound.mid()):.6g}",
                 )
-            closest = max(closest, kappa / bound)
+            closest = max(closest, float((most / bound).upper()))
     return Evidence(
         strength=RIGOROUS,
-        scope=f"{cases - skipped} random networks of 1-4 softplus layers, a box each ({skipped} skipped: no c > 1e-6)",
+        scope=f"every point of one box of width 0.002 in each of {cases - 1 - skipped} random networks of 2-4 softplus "
+        f"layers ({skipped} skipped: ||G|| > 1e-6 not shown), and f = s(x) + s(-x) + s(y/1000)/10 near 0",
         verdict=PROVED if skipped < cases / 2 else UNDECIDED,
         margin=1 - closest,
         witness=f"at most {closest:.3g} of the bound is used",
     )
 
 
-def weights_symbolic(_: int) -> Evidence:
+def _kappa_and_bound(network: PlainNetwork, box: arb_mat) -> tuple[arb, arb, arb] | None:
+    """Lower and upper end of sup |kappa| on a box, and beta C~/c; None where c > 1e-6 is not shown."""
+    balls = BallNetwork(network)
+    jet, middle = balls.jet(box), balls.jet(box.mid())
+    least = norm(jet.gradient).lower()
+    if not least > 1e-6:
+        return None
+    inside = [curvature_quotient(middle.gradient, sign * middle.hessian).lower() for sign in (1, -1)]
+    most = max(curvature_bound(jet.gradient, sign * jet.hessian) for sign in (1, -1))
+    return inside[0].max(inside[1]), arb(most), arb(network.beta) * hessian_constant(network) / least
+
+
+def weights_symbolic(_: int, *, product: int = -1) -> Evidence:
     """Curvature times radius tends to -1 along a ray into the minimum of a fixed network."""
     r = sp.symbols("r", positive=True)
     x, y = sp.symbols("x y", real=True)
@@ -196,13 +212,15 @@ def weights_symbolic(_: int) -> Evidence:
     softplus_pair = (sp.log(1 + sp.exp(beta * u)) + sp.log(1 + sp.exp(-beta * u))) / beta
     pair = sp.diff(softplus_pair.subs(beta, 2) - sp.log(2 * sp.cosh(u)), u)
     limit = sp.limit(sp.series(kappa.subs({x: r, y: 3 * r / 10}) * r, r, 0, 2).removeO(), r, 0)
-    return identities(
-        "f = sum_i s(x_i) + s(-x_i), beta = 2: |kappa| -> oo as r -> 0 with the same weights",
+    radius = sp.sqrt(109) / 10  # of p = (r, .3r), over r
+    return counterexample(
+        "f = s(x) + s(-x) + s(y) + s(-y), beta = 2, at p = (r, .3r): |kappa| grows like 1/|p| as r -> 0 with the same "
+        "weights",
         {
             "s(u) + s(-u) = log(2 cosh u) up to a constant": sp.simplify(pair.rewrite(sp.exp)),
-            "kappa |p| -> -1": limit * sp.sqrt(109) / 10 + 1,
+            "limit of kappa |p|": limit * radius - product,
         },
-        true=REFUTED,
+        {"limit of kappa |p|": limit * radius},
     )
 
 
@@ -221,11 +239,11 @@ def weights_rigorous(_: int, *, smallest: int = 6) -> Evidence:
     exceeded = [k for k, ratio in enumerate(ratios) if ratio > constant]
     return Evidence(
         strength=RIGOROUS,
-        scope="f = sum_i s(x_i) + s(-x_i) in R^2, beta = 2, p = (r, .3r), p0 = (.3r, r), r = 1 to 1e-6",
+        scope="f = s(x) + s(-x) + s(y) + s(-y), beta = 2, p = (r, .3r), p0 = (.3r, r), r = 1, .1, ..., 1e-6",
         verdict=REFUTED if exceeded else UNDECIDED,
         margin=float((ratios[-1] - constant).lower()),
-        witness=f"change/d_g >= {', '.join(f'{float(v.lower()):.3g}' for v in ratios)} against beta C~ = "
-        f"{float(constant.mid()):.3g}; it grows as 1/r beyond every constant",
+        witness=f"||n(p) - n(p0)||/d_g >= {', '.join(f'{float(v.lower()):.3g}' for v in ratios)}: a C that serves "
+        f"for all of them has beta C >= the last; beta C~ = {float(constant.mid()):.3g} does not",
     )
 
 
@@ -234,50 +252,54 @@ CLAIMS = (
         id="thm1.step2.second_fundamental_form",
         source="eq. 11-13",
         expected=PROVED,
-        statement="For tangent e_i, e_j: L(e_i, e_j) = -<D_(e_i) n, e_j> = -e_i^T H e_j/||G||, as <G, e_j> = 0.",
-        argument="Differentiate <n, e> = a/sqrt(a^2 + rho) where a = 0: only a' = <H u, e> survives. The chain "
-        "rule along S gives <G, e> = 0.",
+        statement="Where G = grad f != 0, n = G/||G||, and for all e_i, e_j tangent to the level set, the second "
+        "fundamental form L(e_i, e_j) = -<D_(e_i) n, e_j> equals -<H e_i, e_j>/||G||, H the Hessian of f.",
+        argument="<G, e_j> = 0 removes the derivative of 1/||G||. In symbols: differentiate <n, e> = a/sqrt(a^2 + "
+        "rho), a = <G, e>, rho the squared length of the rest of G, in direction u at a = 0: only a' = <H u, e> "
+        "survives.",
         checks=((SYMBOLIC, form_symbolic), (NUMERIC, form_numeric)),
     ),
     Claim(
         id="thm1.step2.any_basis",
         source="eq. 11-14, 'a basis of the tangent space'",
         expected=REFUTED,
-        statement="Eq. 14, ||L||_F = sqrt(sum of lambda_i^2), holds for the matrix of L in any basis of the "
-        "tangent space.",
-        argument="The matrix L(e_i, e_j) changes under a shear, the curvatures do not. The basis must be "
-        "orthonormal, as step 4 says of its own; with that word the proof stands.",
+        statement="For every basis e_1, ..., e_(d-1) of the tangent space the matrix L_ij = L(e_i, e_j) has ||L||_F "
+        "= sqrt(lambda_1^2 + ... + lambda_(d-1)^2), lambda_i the principal curvatures.",
+        argument="A shear changes the matrix L_ij but not the curvatures. The basis must be orthonormal, as step 4 "
+        "says of its own; with that one word in step 2 the proof stands (thm1.step3.frobenius_eigenvalues).",
         checks=((SYMBOLIC, basis_symbolic), (RIGOROUS, basis_rigorous)),
     ),
     Claim(
         id="thm1.step3.frobenius_eigenvalues",
         source="eq. 14",
         expected=PROVED,
-        statement="In an orthonormal tangent basis ||L||_F = sqrt(sum of lambda_i^2), lambda_i the principal "
-        "curvatures.",
-        argument="L is symmetric, so tr L^2 is the sum of its squared entries and, by the spectral theorem, of its "
-        "squared eigenvalues.",
+        statement="For every orthonormal basis of the tangent space the matrix L_ij = L(e_i, e_j) has ||L||_F = "
+        "sqrt(lambda_1^2 + ... + lambda_(d-1)^2), lambda_i the principal curvatures.",
+        argument="tr L^2 is the sum of the squared entries of a symmetric L and of its squared eigenvalues. The "
+        "latter by the spectral theorem.",
         checks=((SYMBOLIC, eigenvalues_symbolic), (NUMERIC, eigenvalues_numeric)),
     ),
     Claim(
         id="thm1.step3.lambda_max",
         source="eq. 15",
         expected=PROVED,
-        statement="|lambda_max| <= beta C~/c wherever ||G|| >= c > 0.",
-        argument="max |lambda_i| <= ||L||_F = ||Q^T H Q||_F/||G|| <= ||H||_F/c <= beta C~/c, by "
-        "thm1.step1.hessian_frobenius.",
+        statement="For every softplus network of one output: where ||grad f|| >= c > 0, every principal curvature of "
+        "the level set has |lambda_i| <= beta C~/c, C~ of eq. 10.",
+        argument="max |lambda_i| <= ||L||_F = ||Q^T H Q||_F/||G|| <= ||H||_F/c <= beta C~/c, Q an orthonormal "
+        "tangent frame. By thm1.step1.hessian_frobenius, thm1.step2.second_fundamental_form, "
+        "thm1.step3.frobenius_eigenvalues.",
         checks=((SYMBOLIC, lambda_symbolic), (RIGOROUS, lambda_rigorous)),
     ),
     Claim(
         id="thm1.step3.constant_from_weights_alone",
         source="eq. 3, 'C depends on the weights'",
         expected=REFUTED,
-        statement="One constant C, that depends on the weights alone, serves in (3) for every p, eps and c that "
-        "meet the hypotheses.",
-        argument="C = C~/c depends on c, the least gradient norm near p, and so on p and eps. Near the minimum of "
-        "a fixed network the level sets are small circles "
-        "of unbounded curvature, each of which meets the hypotheses with a c of its own. The theorem holds with "
-        "'the weights and c'.",
+        statement="For every network there is a constant C, which depends on its weights alone, such that ||n(p) - "
+        "n(p0)|| <= beta C d_g(p, p0) for all p, p0, eps and c > 0 that meet the hypotheses of Theorem 1.",
+        argument="C = C~/c depends on c too, the least gradient norm near p, and so on p and eps. Near the minimum "
+        "of this network the level sets are small closed convex curves; with eps above its diameter each meets the "
+        "hypotheses, with a c of its own, and its normal turns ever faster. The supplement's own proof has C = C~/c; "
+        "the theorem's words 'depends on the weights' have to be read as 'the weights and c'.",
         checks=((SYMBOLIC, weights_symbolic), (RIGOROUS, weights_rigorous)),
     ),
 )

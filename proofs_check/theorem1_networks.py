@@ -42,6 +42,12 @@ def valley(beta: float = 2.0) -> PlainNetwork:
     return PlainNetwork(weights=[[[1.0, 0.0], [-1.0, 0.0]]], biases=[[0.0, 0.0]], head=[1.0, 1.0], beta=beta)
 
 
+def trough(beta: float = 2.0) -> PlainNetwork:
+    """s(x) + s(-x) + s(y/1000)/10: near 0 the level sets bend as much as H allows, to a factor sqrt(2) of a quarter."""
+    rows = [[1.0, 0.0], [-1.0, 0.0], [0.0, 0.001]]
+    return PlainNetwork(weights=[rows], biases=[[0.0] * 3], head=[1.0, 1.0, 0.1], beta=beta)
+
+
 def frobenius_norms(network: PlainNetwork) -> list[arb]:
     """Of every layer and, unless it is the trivial one, of the head."""
     norms = [norm(arb_mat([list(map(arb, row)) for row in W])) for W in network.weights]

@@ -66,7 +66,7 @@ def scalar_rigorous(_: int, *, sharpness: float = 1.0) -> Evidence:
                         strength=RIGOROUS,
                         scope="12 pairs (x, beta)",
                         verdict=Verdict.REFUTED,
-                        margin=float(abs(difference).lower()),
+                        margin=float(difference.abs_lower()),
                         witness=f"x = {point}, beta = {beta}: the enclosure excludes equality",
                     )
                 worst = max(worst, float(difference.abs_upper()))
@@ -75,7 +75,7 @@ def scalar_rigorous(_: int, *, sharpness: float = 1.0) -> Evidence:
         scope="12 pairs (x, beta), beta from 0.3 to 20",
         verdict=PROVED,
         margin=worst,
-        witness="quadrature encloses softplus to the margin",
+        witness="E relu(x - eps) by quadrature and softplus differ by at most the margin, and may be equal",
     )
 
 
@@ -158,7 +158,7 @@ def spherical_symbolic(_: int, *, scale: int = 2) -> Evidence:
 
 
 def spherical_rigorous(_: int, *, factor: float = 1.0) -> Evidence:
-    """The alternating series 1 - 2 s^2 sum (-1)^(k-1)/(k^2+s^2) encloses pi s/sinh(pi s)."""
+    """The alternating series 1 - 2 s^2 sum (-1)^(k-1)/(k^2+s^2), to which the argument brings E exp(-2 s^2 K^2)."""
     terms, widest = 4_000, 0.0
     with ctx.workprec(80):
         for text in ("0.1", "0.5", "1", "3"):
@@ -177,10 +177,10 @@ def spherical_rigorous(_: int, *, factor: float = 1.0) -> Evidence:
             widest = max(widest, float(difference.abs_upper()))
     return Evidence(
         strength=RIGOROUS,
-        scope="E exp(-2 s^2 K^2) at s in {0.1, 0.5, 1, 3}",
+        scope="1 - 2 s^2 sum (-1)^(k-1)/(k^2+s^2), the argument's form of E exp(-2 s^2 K^2), at s in {0.1, 0.5, 1, 3}",
         verdict=PROVED,
         margin=widest,
-        witness="both sides agree within the margin",
+        witness="the series and pi s/sinh(pi s) differ by at most the margin, and may be equal",
     )
 
 
@@ -202,14 +202,15 @@ def spherical_numeric(seed: int, *, shared: bool = True) -> Evidence:
     return _deviation(np.array(z), "four w in R^3, five levels each, beta = 1, 1,000,000 samples")
 
 
-def hidden_layer_symbolic(_: int) -> Evidence:
+def hidden_layer_symbolic(_: int, *, same_beta: bool = False) -> Evidence:
     """Linearity: a sum of neurons, each with its own gate."""
     v1, v2, w1, w2, r1, r2 = sp.symbols("v1 v2 w1 w2 r1 r2", real=True)
     V = sp.symbols("V", positive=True)
-    f = v1 * softplus(w1 * x + r1, b / W) + v2 * softplus(w2 * x + r2, b / V)
+    f = v1 * softplus(w1 * x + r1, b / W) + v2 * softplus(w2 * x + r2, b / (W if same_beta else V))
     gates = v1 * w1 * gate((w1 * x + r1) / W, b) + v2 * w2 * gate((w2 * x + r2) / V, b)
     return identities(
-        "all widths, weights and biases (by linearity), linear head", {"gradient = sum of gates": sp.diff(f, x) - gates}
+        "all d, widths, non-zero weights and biases (computer algebra: two neurons; the argument: any)",
+        {"gradient = sum of gates": sp.diff(f, x) - gates},
     )
 
 
@@ -230,57 +231,59 @@ CLAIMS = (
         id="thm2.scalar_identity",
         source="eq. 22-25",
         expected=PROVED,
-        statement="For all real x and beta > 0: softplus_beta(x) = E relu(x - eps) for eps ~ p_beta; and p_beta is "
-        "the only such density.",
-        argument="Twice differentiated, any density p with (22) is s'' = p_beta. Conversely E relu(x - eps) is the "
-        "integral of the "
-        "distribution function sigma_beta up to x, by parts with boundary terms that vanish at -infinity, and s "
-        "vanishes there too. "
-        "(The supplement leaves that half, from p = p_beta back to (22), to the reader.)",
+        statement="For all real x and beta > 0: sp_beta(x) = E relu(x - eps) for eps of density p_beta(eps) = "
+        "beta/(e^(beta eps/2) + e^(-beta eps/2))^2, and no other continuous density has this property.",
+        argument="E relu(x - eps) is the integral of the distribution function up to x, which is sigma_beta. By "
+        "parts, with boundary terms that vanish at -infinity, and sp_beta vanishes there too. Any density p with "
+        "(22) is sp'' = p_beta by two derivatives, as the supplement shows; the half from p = p_beta back to (22) it "
+        "leaves to the reader.",
         checks=((SYMBOLIC, scalar_symbolic), (RIGOROUS, scalar_rigorous), (NUMERIC, scalar_numeric)),
     ),
     Claim(
         id="thm2.product_noise_on_axis",
         source="eq. 21, 26-28",
         expected=PROVED,
-        statement="With the product noise of (26), (21) holds for every w that has exactly one non-zero entry.",
-        argument="w . eps = c eps_i, whose law is known from (22).",
+        statement="With the product noise of (26), (21) holds for all x and every w that has exactly one non-zero "
+        "entry.",
+        argument="Only one component of the noise enters. w . eps = c eps_i has density p_(beta/|c|), and |c| = ||w||.",
         checks=((SYMBOLIC, on_axis_symbolic),),
     ),
     Claim(
         id="thm2.noise_along_w",
         source="eq. 21, 27-28",
         expected=PROVED,
-        statement="With eps = eps_p w/||w||, eps_p ~ p_beta (noise along w only), (21) holds for every w != 0.",
-        argument="w . eps = ||w|| eps_p has density p_(beta/||w||); its distribution function at w . x is the gate "
-        "of softplus_(beta/||w||). "
-        "This is what the line before (28) uses.",
+        statement="With eps = eps_p w/||w||, eps_p of density p_beta (noise along w only), (21) holds for every w != "
+        "0 and x.",
+        argument="This is the law that the line before (28) uses. w . eps = ||w|| eps_p has density p_(beta/||w||), "
+        "whose distribution function at w . x is the gate of sp_(beta/||w||). (In (28) as printed eps~ ~ p_beta; its "
+        "density is p_(beta/||w||): a slip of notation.)",
         checks=((SYMBOLIC, along_w_symbolic),),
     ),
     Claim(
         id="thm2.spherical_logistic",
         source="eq. 21, repaired",
         expected=PROVED,
-        statement="With eps = (2K/beta) Z, Z standard normal in R^d, K Kolmogorov distributed and independent, one "
-        "K a sample, (21) holds for all w != 0 at once.",
-        argument="Given K, w . eps is normal with deviation 2K||w||/beta, so its characteristic function at s is E "
-        "exp(-2 S^2 K^2), S = ||w|| s/beta. "
-        "Integrating P(K > u) = 2 sum (-1)^(k-1) exp(-2 k^2 u^2) by parts, termwise (its partial sums lie between "
-        "0 and 2 exp(-2u^2)), gives "
-        "1 - 2 S^2 sum (-1)^(k-1)/(k^2+S^2). The Fourier series of cosh(S u) on [-pi, pi] at u = 0 turns this into "
-        "pi S/sinh(pi S), the "
-        "characteristic function of the logistic law: the integral of u^(iS) (1-u)^(-iS) over [0,1], u = sigma(eps).",
+        statement="Let eps = (2K/beta) Z with Z standard normal in R^d and K > 0 independent of it, one K for all "
+        "components, P(K > u) = 2 sum_k (-1)^(k-1) exp(-2 k^2 u^2) (Kolmogorov's law). Then (21) holds for all w != "
+        "0 and x with this one noise.",
+        argument="w.eps has the logistic law of scale ||w||/beta, by characteristic functions. Given K it is "
+        "normal with deviation 2K||w||/beta, so its characteristic function at s is E exp(-2 S^2 K^2), S = ||w|| "
+        "s/beta. Integrating P(K > u) by parts, termwise (the partial sums lie between 0 and 2 exp(-2u^2)), gives 1 "
+        "- 2 S^2 sum (-1)^(k-1)/(k^2+S^2). The Fourier series of cosh(S u) on [-pi, pi] at u = 0 turns this into pi "
+        "S/sinh(pi S), the characteristic function of the logistic law: the integral of u^(iS) (1-u)^(-iS) over "
+        "[0,1], u = sigma(eps).",
         checks=((SYMBOLIC, spherical_symbolic), (RIGOROUS, spherical_rigorous), (NUMERIC, spherical_numeric)),
     ),
     Claim(
         id="thm2.one_hidden_layer",
         source="eq. 21, extended",
         expected=PROVED,
-        statement="With spherical logistic noise, the expected gradient of a one-hidden-layer ReLU network with "
-        "linear head is the gradient of the same "
-        "network with softplus of beta/||w_i|| in neuron i.",
-        argument="The expectation is linear in the neurons, and each neuron's gate is thm2.spherical_logistic; "
-        "independence of the neurons is not needed.",
+        statement="Let f(x) = sum_i v_i relu(w_i . x + b_i) + b, all w_i != 0, and eps the spherical logistic noise. "
+        "Then E grad f(x - eps) is the gradient at x of the same network with softplus of sharpness beta/||w_i|| in "
+        "neuron i.",
+        argument="The expectation is linear in the neurons, and each neuron's gate is thm2.spherical_logistic. Their "
+        "dependence through eps does not matter. It is not the network with one beta for all neurons, unless all "
+        "||w_i|| agree.",
         checks=((SYMBOLIC, hidden_layer_symbolic), (NUMERIC, hidden_layer_numeric)),
     ),
 )

@@ -6,12 +6,17 @@ is filtered out: :math:`A = \mathrm{cov}/(w^T \mathrm{cov})` per neuron with
 fitted on data once (``attacks.explanations.patterns``) and travel with the network.
 """
 
+import weakref
+
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from attacks.explanations.guided_backprop import slope
 from attacks.explanations.layers import Gate, Linear, Rules, walk_back
 from attacks.networks import Network
+
+_PRODUCTS: "weakref.WeakKeyDictionary[nn.Module, tuple[tuple[tuple[int, int], ...], Tensor]]"
+_PRODUCTS = weakref.WeakKeyDictionary()
 
 
 def pattern_attribution(
@@ -38,10 +43,19 @@ def pattern_attribution(
         if pattern is None or pattern.shape != weight.shape:
             got = "none" if pattern is None else str(tuple(pattern.shape))
             raise ValueError(f"expected a pattern of shape {tuple(weight.shape)} for layer '{layer.name}', got {got}")
-        return layer.transposed(r, a, weight * pattern.to(weight))
+        return layer.transposed(r, a, _product(layer, pattern))
 
     rules = Rules(linear=linear, activation=_activation)
     return walk_back(network.module, x, target_class, rules=rules, limits=network.valid_range(x))
+
+
+def _product(layer: Linear, pattern: Tensor) -> Tensor:
+    """Weights times pattern, kept until one of them changes; in wide layers it costs as much as a pass."""
+    state = tuple((t.data_ptr(), t._version) for t in (layer.weight, pattern))
+    known = _PRODUCTS.get(layer.layer)
+    if known is None or known[0] != state:
+        known = _PRODUCTS[layer.layer] = (state, layer.weight * pattern.to(layer.weight))
+    return known[1]
 
 
 def _activation(gate: Gate, z: Tensor, r: Tensor) -> Tensor:

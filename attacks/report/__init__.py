@@ -4,14 +4,11 @@ import base64
 import html
 import io
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +17,7 @@ from attacks.images import Picture
 from attacks.manipulation import AttackResult
 from attacks.networks import Network
 from attacks.plots import magnification, map_png, plot_history, plot_overview, plot_trace, png_of
+from attacks.report.page import environment, svg_uri
 from attacks.storage import write_atomically
 
 
@@ -45,7 +43,7 @@ def write_report(  # noqa: PLR0913
         command: What makes the page again.
     """
     page = (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             network=network,
@@ -55,7 +53,7 @@ def write_report(  # noqa: PLR0913
             command=command,
             rows=_rows(summary),
             panels=_panels(network, result, target),
-            history=_svg(plot_history(result)) if result.history else "",
+            history=svg_uri(plot_history(result)) if result.history else "",
             trace=_trace(result),
             label=_label(network, int(result.target_class[0])),
             credits=list(dict.fromkeys(picture.credit for picture in pictures)),
@@ -66,16 +64,6 @@ def write_report(  # noqa: PLR0913
     write_atomically(folder / "overview.png", png_of(plot_overview(result, network, target=target)))
     write_atomically(folder / "manipulated.png", _pixels_png(network.pixels(result.adversarial)[0]))
     write_atomically(folder / "report.html", page)
-
-
-def _environment() -> jinja2.Environment:
-    source = files("attacks.report").joinpath("report.html").read_text(encoding="utf-8")
-    return jinja2.Environment(
-        loader=jinja2.DictLoader({"report.html": source}),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
 
 
 def _panels(network: Network, result: AttackResult, target: Tensor) -> list[dict[str, str]]:
@@ -102,7 +90,7 @@ def _panels(network: Network, result: AttackResult, target: Tensor) -> list[dict
 
 
 def _trace(result: AttackResult) -> str:
-    return "" if result.trace is None else _svg(plot_trace(result.trace.points[0], beta=result.trace.beta))
+    return "" if result.trace is None else svg_uri(plot_trace(result.trace.points[0], beta=result.trace.beta))
 
 
 def _kinks(network: Network, result: AttackResult) -> list[str]:
@@ -184,12 +172,6 @@ def _pixels_png(pixels: Tensor) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(array.squeeze())).save(buffer, format="png")
     return buffer.getvalue()
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue().encode()).decode()
 
 
 def _uri(png: bytes) -> str:

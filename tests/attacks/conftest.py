@@ -20,6 +20,11 @@ def small_convnet(seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Seque
     return network.eval()
 
 
+def small_float_network() -> Network:
+    """The same in single precision, as a user's factory would return it."""
+    return Network(module=small_convnet(dtype=torch.float32), mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
 @pytest.fixture(scope="session")
 def network() -> Network:
     return Network(module=small_convnet(), mean=(0.5,) * 3, std=(0.25,) * 3, name="small")

@@ -5,11 +5,17 @@ import math
 import numpy as np
 import pytest
 from flint import arb, arb_mat
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from proofs_check.float_search import curvatures, jets
-from proofs_check.interval_oracle import enclose_suprema, is_positive_definite, largest_eigenvalue_bound
+from proofs_check.interval_oracle import (
+    curvature_bound,
+    curvature_quotient,
+    enclose_suprema,
+    is_positive_definite,
+    largest_eigenvalue_bound,
+)
 from proofs_check.softplus_ball import BallNetwork, PlainNetwork, column
 from proofs_check.theorem1_networks import bowl, random_network
 
@@ -56,6 +62,24 @@ def test_small_circles_have_curvature_one_over_radius():
     ends = enclose_suprema(bowl(2), np.array([0.01, 0.0]), 1e-4, max_boxes=100)
     assert ends["curvature"].lower == pytest.approx(1 / 0.0099, rel=2e-3)
     assert ends["curvature"].gap < 0.1
+
+
+@given(seed=st.integers(0, 10**6), depth=st.integers(2, 4))
+@settings(max_examples=15)
+def test_quotient_and_bound_hold_the_curvature_between_them(seed, depth):
+    """Oracle: float64 eigenvalues; at a point both ends agree, on a box around it they do not cross."""
+    rng = np.random.default_rng(seed)
+    network, x = random_network(rng, softplus_layers=depth), rng.normal(size=3)
+    G, H = jets(network, x[None])
+    assume(np.linalg.norm(G) > 1e-6)
+    balls = BallNetwork(network)
+    point, box = balls.jet(column(x.tolist())), balls.jet(column([arb(float(c), 1e-4) for c in x]))
+    quotient, highest = curvature_quotient(point.gradient, point.hessian), curvatures(G, H)[0, -1]
+    scale = np.linalg.norm(H) / np.linalg.norm(G)
+    assert float(quotient.mid()) == pytest.approx(highest, abs=1e-9 * scale)
+    upper = curvature_bound(point.gradient, point.hessian)
+    assert quotient.lower() <= upper <= highest + 1e-6 * scale
+    assert quotient.lower() <= curvature_bound(box.gradient, box.hessian)
 
 
 def test_a_critical_point_in_the_ball_is_undecided():

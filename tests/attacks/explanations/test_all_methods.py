@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from attacks import EXPLANATIONS, Network, manipulate, preset, relevance, target_map
 from attacks.explanations import normalised_map
 from attacks.explanations.integrated_gradients import integrated_gradients
-from tests.attacks.conftest import small_convnet
 from tests.attacks.families import FAMILIES, family, inputs
 
 PAIRS = [(name, method) for name in FAMILIES for method in EXPLANATIONS]
-FEW_STEPS = functools.partial(integrated_gradients, steps=4)  # the sum's length changes nothing in its derivative
+FEW_STEPS = functools.partial(integrated_gradients, steps=3)  # the sum's length changes nothing in its derivative
 
 
 @functools.cache
@@ -41,7 +40,7 @@ def test_second_order_gradient_matches_central_differences_of_second_order(name,
     generator = torch.Generator().manual_seed(4)
     weight, direction = (torch.rand(x.shape, generator=generator, dtype=torch.float64) - 0.5 for _ in range(2))
     # A patch only: where the winner of a max-pool window changes on the way, there is no derivative to compare.
-    direction[..., :8, :] = direction[..., 12:, :] = direction[..., :8] = direction[..., 12:] = 0
+    direction[..., :8, :] = direction[..., 14:, :] = direction[..., :8] = direction[..., 14:] = 0
     unit = explained(soft, x, method)[0].abs().mean()  # so that neither part of the loss drowns the other
 
     def loss(point):
@@ -49,9 +48,10 @@ def test_second_order_gradient_matches_central_differences_of_second_order(name,
         return ((r * weight).sum() + (logits**2).sum() * unit) / unit
 
     point = x.clone().requires_grad_(True)
-    slope = float((torch.autograd.grad(loss(point), point)[0] * direction).sum())
+    (gradient,) = torch.autograd.grad(loss(point), point)
+    slope = float((gradient * direction).sum())
     errors = [abs(central_difference(loss, x, direction, step) - slope) for step in (1e-3, 5e-4)]
-    assert errors[1] < 1e-5 * abs(slope)
+    assert errors[1] < 1e-6 * float(gradient.norm() * direction.norm())
     assert 3.5 < errors[0] / errors[1] < 4.5
 
 
@@ -59,10 +59,10 @@ def test_second_order_gradient_matches_central_differences_of_second_order(name,
 def test_every_sample_of_a_batch_is_explained_and_attacked_as_if_alone(name, method):
     """Oracle: metamorphic; relevance, and the gradient of a loss on the map, of a batch against its samples."""
     soft = softened(name, 4.0)
-    x = inputs(3).requires_grad_(True)
+    x = inputs(2).requires_grad_(True)
     r, _ = explained(soft, x, method)
     (slope,) = torch.autograd.grad(normalised_map(r).square().sum(), x)
-    for i, sample in enumerate(inputs(3)):
+    for i, sample in enumerate(inputs(2)):
         alone = sample[None].requires_grad_(True)
         r_alone, _ = explained(soft, alone, method)
         (slope_alone,) = torch.autograd.grad(normalised_map(r_alone).square().sum(), alone)
@@ -86,9 +86,9 @@ def test_relevance_is_in_the_graph_exactly_when_x_requires_grad(method):
 def test_softplus_maps_converge_to_those_of_the_relu_network(name, method):
     """Oracle: the ReLU (ReLU6) network itself.
 
-    Guided backpropagation softens the relevance too, whose numbers are as small as 1e-9: it needs a larger beta.
+    Guided backpropagation softens the relevance too, whose numbers are as small as 1e-12: it needs a larger beta.
     """
-    x, large = inputs(1), 1e12 if method == "guided_backprop" else 1e6
+    x, large = inputs(1), 1e16 if method == "guided_backprop" else 1e6
     sharp = normalised_map(explained(family(name), x, method)[0])
     errors = [
         float((normalised_map(explained(softened(name, beta), x, method)[0]) - sharp).abs().sum())
@@ -123,28 +123,24 @@ def test_the_callers_model_comes_back_as_it_was(method):
 
 
 def test_a_thousand_calls_leak_nothing():
-    """Oracle: the number of live tensors and modules; a new softened copy each fiftieth call."""
-    network, x = Network(module=small_convnet(), patterns=_patterns()), torch.rand(1, 3, 12, 12, dtype=torch.float64)
+    """Oracle: the number of live tensors and modules after 1,000 calls and 20 softened copies, and after 60."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).double().eval()
+    network = Network(module=module, patterns={"1": torch.ones(3, 4), "3": torch.ones(2, 3)})
+    x = torch.rand(1, 1, 2, 2, dtype=torch.float64)
 
-    def calls(count: int) -> int:
+    def live_after(count: int) -> int:
         for i in range(count):
             soft = network.soften(4.0) if i % 50 == 0 else soft  # noqa: F821 - set in the first turn
             point = x.clone().requires_grad_(True)
             r, _ = explained(soft, point, list(EXPLANATIONS)[i % len(EXPLANATIONS)])
             torch.autograd.grad(r.sum(), point)
         del soft, point, r
-        gc.collect()
+        for _ in range(3):  # what a weak dictionary lets go of is collected in the next round
+            gc.collect()
         return sum(issubclass(type(o), Tensor | nn.Module) for o in gc.get_objects())
 
-    assert calls(1000) <= calls(60)
-
-
-def _patterns() -> dict[str, Tensor]:
-    return {
-        name: torch.ones_like(m.weight)
-        for name, m in small_convnet().named_modules()
-        if isinstance(m, nn.Conv2d | nn.Linear)
-    }
+    few = live_after(60)
+    assert live_after(1000) <= few
 
 
 @pytest.mark.parametrize("method", ["gradient", "guided_backprop", "pattern_attribution"])
@@ -160,8 +156,9 @@ def test_an_attack_with_nothing_to_follow_is_refused_before_the_first_step(metho
 
 
 @pytest.mark.parametrize("method", EXPLANATIONS)
-def test_an_attack_follows_every_method(method):
+def test_an_attack_follows_every_method(method, monkeypatch):
     """Oracle: false sibling of the refusal; three steps at one beta bring every map nearer to the target."""
+    monkeypatch.setitem(EXPLANATIONS, "integrated_gradients", FEW_STEPS)
     network, x = family("plain"), inputs(2)
     row = dataclasses.replace(
         preset("vgg16", method, table=1), iterations=3, lr=1e-3, explanation_weight=1e9, beta_start=4.0, beta_end=4.0
