@@ -8,10 +8,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: demo test test-fast lint bench clean
 .DELETE_ON_ERROR:
 
-# The main job: a real photograph on a real ImageNet network.
-demo: $(VENV)/.demo
-	$(BIN)/python -m attacks run --image chelsea --target coffee --curvature-every 100 --out $(OUT)/demo
+# The main job: a real photograph on a real ImageNet network; made again when its code has changed, or by make clean.
+demo: $(OUT)/demo/.done
 	@echo "open $(OUT)/demo/report.html in a browser"
+
+$(OUT)/demo/.done: $(shell find attacks curvature -type f -not -name '*.pyc') | $(VENV)/.demo
+	$(BIN)/python -m attacks run --image chelsea --target coffee --curvature-every 100 --out $(OUT)/demo
+	@touch $@
 
 # One thread a worker: two workers on two cores must not fight for them.
 test test-fast: export OMP_NUM_THREADS = 1

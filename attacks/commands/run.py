@@ -179,6 +179,8 @@ class Run:
     def _print(self, result: AttackResult, summary: dict[str, Any]) -> None:
         if result.interrupted:
             _say(f"interrupted: this is the state after {result.completed} of {result.config.iterations} steps")
+        if not result.completed or not summary["output"]["class_kept"]:
+            _say(f"failed: {'the attack has changed the class' if result.completed else 'no step was completed'}")
         if self.json:
             print(json.dumps(plain(summary)))
             return
