@@ -62,5 +62,6 @@ class _ReverseOverForward(torch.autograd.Function):
             dual = ctx.module(forward_ad.make_dual(point, map_grad.contiguous()))
             logits, slopes = forward_ad.unpack_dual(dual)
             scalar = chosen(slopes, ctx.target_class).sum() + (logits * logits_grad).sum()
-            (product,) = torch.autograd.grad(scalar, point)
+        # After the dual level has ended: within it the backward pass would carry tangents along, for nothing.
+        (product,) = torch.autograd.grad(scalar, point)
         return product, None, None
