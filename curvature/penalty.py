@@ -52,7 +52,7 @@ def curvature_penalty(
         (G,) = torch.autograd.grad(values.sum(), point, create_graph=True)
         norms = torch.linalg.vector_norm(G.flatten(1), dim=1)
         if not bool((norms >= min_gradient).all()):  # written so that NaN is rejected too
-            raise DegenerateLevelSetError(f"gradient norm is {float(norms.min()):.2e}, need >= {min_gradient:.2e}")
+            raise DegenerateLevelSetError(f"gradient norm is {norms.min().item():.2e}, need >= {min_gradient:.2e}")
         squares = [_squared_product(G, norms, point, generator) for _ in range(samples)]
     return torch.stack(squares).mean()
 

@@ -64,6 +64,9 @@ def test_second_order_gradient_matches_central_differences_of_second_order(metho
     network, x = prepared("efficientnet_lite0", torch.float64), inputs(1, torch.float64)
     generator = torch.Generator().manual_seed(3)
     weight, direction = (torch.rand(x.shape, generator=generator, dtype=torch.float64) - 0.5 for _ in range(2))
+    direction[..., :20, :] = direction[..., 26:, :] = direction[..., :20] = direction[..., 26:] = 0
+    # z^+ of signed inputs has a kink where one of them is zero; a short way meets none.
+    longest = 1e-4 if method == "lrp" else 1e-3
     point = x.clone().requires_grad_(True)
     r = explained(network, point, method)
     unit = r.detach().abs().mean()
@@ -73,6 +76,6 @@ def test_second_order_gradient_matches_central_differences_of_second_order(metho
     def value(step: float) -> float:
         return float((explained(network, x + step * direction, method) * weight).sum() / unit)
 
-    errors = [abs((value(step) - value(-step)) / (2 * step) - slope) for step in (1e-3, 5e-4)]
+    errors = [abs((value(step) - value(-step)) / (2 * step) - slope) for step in (longest, longest / 2)]
     assert errors[1] < 1e-5 * float(gradient.norm() * direction.norm())
     assert 3.5 < errors[0] / errors[1] < 4.5
