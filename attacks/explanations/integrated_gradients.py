@@ -120,7 +120,7 @@ def _product(module: nn.Module, points: Tensor, cotangents: tuple[Tensor, Tensor
                 share = logits.softmax(1)
                 score, slope = chosen(share, classes), chosen(slopes, classes)
                 scalar = (score * (slope - (share * slopes).sum(1))).sum() + (logits * w).sum()
-                return torch.autograd.grad(scalar, points)[0]
+            return torch.autograd.grad(scalar, points)[0]  # outside of the level: in it, tangents would come along
         logits = module(points)
         (grads,) = torch.autograd.grad(_score(logits, classes), points, create_graph=True)
         return torch.autograd.grad((grads * v).sum() + (logits * w).sum(), points)[0]
