@@ -116,8 +116,9 @@ def plot_trace(points: Sequence[TracePoint], *, beta: float) -> Figure:
 
 
 def magnification(difference: Tensor) -> float:
-    """A round factor that makes a perturbation fill the range around mid-grey."""
-    largest = float(difference.detach().abs().max())
+    """A round factor that makes a perturbation fill the range around mid-grey, but for a half per cent of it."""
+    values = difference.detach().abs().double().cpu().numpy()
+    largest = float(np.quantile(values, _QUANTILE)) or float(values.max())
     if largest == 0:
         return 1.0
     exponent = np.floor(np.log10(0.5 / largest))
