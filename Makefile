@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast lint bench clean
+.PHONY: demo test test-fast lint figures bench clean
 .DELETE_ON_ERROR:
 
 # The main job: a real photograph on a real ImageNet network; made again when its code has changed, or by make clean.
@@ -30,6 +30,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The pictures of the documents; they are kept in the repository.
+figures: docs/contour.png
+
+docs/contour.png: docs/contour_picture.py | $(VENV)/.demo
+	$(BIN)/python docs/contour_picture.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
