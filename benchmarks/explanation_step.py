@@ -87,9 +87,7 @@ def measure(name: str, methods: list[str], repeats: int) -> None:
     plain = lambda: explain(soft, x, classes)  # noqa: E731
     times = dict(zip(["plain", *runs], fastest([plain, *(timed(*run) for run in runs.items())], repeats), strict=True))
     if SLOW in methods:
-        slow: dict[str, Explanation] = {f"{SLOW}, in chunks": EXPLANATIONS[SLOW]}
-        if name in ("vgg16", "alexnet"):
-            slow[f"{SLOW}, held"] = held
+        slow: dict[str, Explanation] = {f"{SLOW}, in chunks": EXPLANATIONS[SLOW], f"{SLOW}, held": held}
         times |= dict(zip(slow, fastest([timed(*run) for run in slow.items()], 1), strict=True))
     unit = times.pop("plain")
     print(f"{name}: a plain gradient takes {unit:.3f} s", flush=True)
