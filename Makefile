@@ -31,8 +31,12 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The pictures of the documents; they are kept in the repository.
-figures: docs/contour.png
+# Every figure of the supplement with its data, hours at first; then the page that shows them.
+figures: docs/contour.png | $(VENV)/.dev
+	$(BIN)/python -m figures all
+	$(if $(wildcard figures/gallery.py),$(BIN)/python -m figures.gallery)
+
+# The picture of the documents; it is kept in the repository.
 
 docs/contour.png: docs/contour_picture.py | $(VENV)/.demo
 	$(BIN)/python docs/contour_picture.py

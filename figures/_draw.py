@@ -1,0 +1,59 @@
+"""What several figures draw: boxes, scatters against the diagonal, pictures and maps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+ONE_COLUMN, TWO_COLUMNS = 3.3, 6.8  # inches
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X")
+NAMES = {
+    "gradient": "Gradient",
+    "grad_times_input": "Grad x Input",
+    "integrated_gradients": "IntGrad",
+    "lrp": "LRP",
+    "guided_backprop": "GBP",
+    "pattern_attribution": "PA",
+}
+METHODS = tuple(NAMES)
+_QUANTILE = 0.995  # a few pixels hold most of a gradient map's mass; brighter ones are drawn alike
+
+
+def boxes(axes: Axes, columns: Sequence[NDArray[Any]], names: Sequence[str], *, colours: Sequence[str] = ()) -> None:
+    """Median, quartiles, whiskers at the 10th and 90th percentile, as in the paper."""
+    drawn = axes.boxplot(
+        [np.asarray(column, float) for column in columns], whis=(10, 90), showfliers=False, widths=0.6,
+        patch_artist=True, medianprops={"color": "black"},
+    )  # fmt: skip
+    for patch, colour in zip(drawn["boxes"], colours or [COLOURS[0]] * len(columns), strict=True):
+        patch.set(facecolor=colour, alpha=0.55)
+    axes.set_xticks(range(1, len(names) + 1), names)
+    if max(map(len, names)) * len(names) > 28:  # they would overlap
+        axes.tick_params(axis="x", rotation=35)
+
+
+def diagonal(axes: Axes, *, logarithmic: bool = False) -> None:
+    """Equal limits on both axes and the line where both are equal."""
+    if logarithmic:
+        axes.set(xscale="log", yscale="log")
+    low = min(axes.get_xlim()[0], axes.get_ylim()[0])
+    high = max(axes.get_xlim()[1], axes.get_ylim()[1])
+    axes.plot([low, high], [low, high], color="0.5", lw=0.8, zorder=0)
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+
+
+def show_map(axes: Axes, map_: NDArray[Any], title: str = "") -> None:
+    """An explanation map ``[H, W]``, brightest at its 99.5 % quantile."""
+    axes.imshow(map_, cmap="inferno", vmin=0, vmax=float(np.quantile(map_, _QUANTILE)) or None)
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.spines[:].set_visible(False)
+
+
+def show_image(axes: Axes, pixels: NDArray[Any], title: str = "") -> None:
+    """A picture ``[C, H, W]`` of pixels in [0, 1]."""
+    axes.imshow(np.clip(pixels.transpose(1, 2, 0).squeeze(), 0, 1), cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.spines[:].set_visible(False)

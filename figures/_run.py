@@ -1,0 +1,201 @@
+"""Run one figure: compute or take the cached data, judge the claims on it, draw, write."""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from figures._claim import Claim, Data
+from figures._content import code, content, versions
+from figures._script import FOLDER, Script
+from figures._store import Store, style
+
+OUTPUT = FOLDER / "output"
+STUDIES = Path("out") / "studies"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How figures are run.
+
+    Attributes:
+        seed: Of whatever is drawn.
+        quick: A few images and steps; judges nothing.
+        redraw: Take the saved data as they are, whatever computed them.
+        out: Folder of the outputs; ``figures/output`` by default, its folder ``quick`` for quick ones.
+        studies: Folder of the studies that figures share.
+        any_code: Take data and attacks that another version of the code computed; the record says so.
+        given: Options of single figures.
+        paper: The user's data folder for the paper's own setting; None for the settings that need no network.
+    """
+
+    seed: int = 0
+    quick: bool = False
+    redraw: bool = False
+    out: Path | None = None
+    studies: Path = STUDIES
+    any_code: bool = False
+    given: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    paper: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where outputs go."""
+        return self.out or (OUTPUT / "quick" if self.quick else OUTPUT)
+
+    def arguments(self, script: Script) -> dict[str, Any]:
+        """The options of ``compute``."""
+        paper = {} if self.paper is None else {k: v.format(folder=self.paper) for k, v in script.paper.items()}
+        found = script.arguments({**paper, **self.given})
+        shared = {"studies": self.studies, "any_code": self.any_code}
+        return found | {key: value for key, value in shared.items() if key in found}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a figure.
+
+    Attributes:
+        name: Of the script.
+        claims: With their verdicts.
+        seconds: That ``compute`` took; None if the data were there.
+        judged: False for quick runs.
+    """
+
+    name: str
+    claims: dict[str, Claim]
+    seconds: float | None
+    judged: bool
+
+    @property
+    def deviating(self) -> list[str]:
+        """Claims whose verdict is not the one on record."""
+        return [words for words, claim in self.claims.items() if self.judged and claim.deviates]
+
+
+def run_script(script: Script, options: Options) -> Outcome:
+    """Compute what is not cached, judge, draw and write.
+
+    Raises:
+        ValueError: If an option or the data is not as expected; whatever the script raises passes through.
+    """
+    store = Store(options.folder, script.name)
+    store.prepare()
+    arguments = options.arguments(script)
+    key: dict[str, Any] = {"content": content(script, seed=options.seed, quick=options.quick, arguments=arguments)}
+    key |= {"code": code(), "versions": versions()}
+    record = _usable(store.record(), key, options)
+    seconds = None
+    if options.redraw and record is None:
+        raise ValueError(f"expected data of {script.name} in '{store.folder}' to redraw; leave --redraw out")
+    if record is None:
+        started = time.perf_counter()
+        data = script.compute(seed=options.seed, quick=options.quick, **arguments)
+        seconds = time.perf_counter() - started
+        written = {k: str(v) for k, v in arguments.items() if k not in ("studies", "any_code")}
+        record = key | {"seed": options.seed, "quick": options.quick, "arguments": written}
+        record["any_code"] = options.any_code
+        record["data"] = store.save_data(data)
+    data = store.load()  # what is drawn is what was saved
+    claims = script.claims(data)
+    _draw(store, script.draw, data)
+    outcome = Outcome(script.name, claims, seconds, judged=not record["quick"])
+    store.save_record(record | _words(script, data, outcome))
+    return outcome
+
+
+def _usable(record: dict[str, Any] | None, key: dict[str, Any], options: Options) -> dict[str, Any] | None:
+    """The record of the saved data, if these are the data asked for."""
+    if record is None or options.redraw:
+        return record
+    if options.any_code:
+        return record if record["content"] == key["content"] else None
+    return record if not record["any_code"] and all(record[name] == key[name] for name in key) else None
+
+
+def _draw(store: Store, draw: Callable[[Data], Figure], data: Data) -> None:
+    with style():
+        figure = draw(data)
+        if not isinstance(figure, Figure) or not figure.axes:
+            raise ValueError(f"expected a figure with axes from {store.name}, got {figure!r}")
+        store.save_pictures(figure)
+
+
+def _words(script: Script, data: Data, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "name": script.name,
+        "caption": script.words(data),
+        "judged": outcome.judged,
+        "command": f"python -m figures {script.name}",
+        "claims": {
+            words: dataclasses.asdict(claim) | {"verdict": claim.verdict, "deviates": claim.deviates}
+            for words, claim in outcome.claims.items()
+        },
+        "shapes": {key: list(np.shape(array)) for key, array in data.items()},
+    }
+
+
+def run(
+    name: str,
+    compute: Callable[..., Data],
+    claims: Callable[[Data], dict[str, Claim]],
+    draw: Callable[[Data], Figure],
+    caption: str | Callable[[Data], str],
+) -> int:
+    """The command line of one script; returns the exit status (1: failed or a deviating verdict, 2: bad input)."""
+    module = sys.modules[compute.__module__]
+    script = Script(name, compute, claims, draw, caption, paper=getattr(module, "PAPER", {}))
+    parser = argparse.ArgumentParser(prog=f"python -m figures.{name}", description=(module.__doc__ or "").strip())
+    add_options(parser)
+    try:
+        outcome = run_script(script, options_of(parser.parse_args()))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for line in report(outcome):
+        print(line)
+    return 1 if outcome.deviating else 0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What ``Options`` holds, as a command line."""
+    parser.add_argument("--seed", type=int, default=0, help="of whatever is drawn")
+    parser.add_argument("--quick", action="store_true", help="a few images and steps; judges nothing")
+    parser.add_argument("--redraw", action="store_true", help="draw the saved data again, whatever computed them")
+    parser.add_argument("--out", type=Path, help="folder of the outputs; figures/output by default")
+    parser.add_argument("--studies", type=Path, default=STUDIES, help="folder of the studies that figures share")
+    parser.add_argument("--any-code", action="store_true", help="take data and attacks of another version of the code")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the figure")
+    parser.add_argument("--paper-setting", metavar="DIR", help="the paper's network and images, the latter in DIR")
+
+
+def options_of(namespace: argparse.Namespace) -> Options:
+    """Options from a parsed command line.
+
+    Raises:
+        ValueError: If a ``--set`` has no value.
+    """
+    pairs = [text.partition("=") for text in namespace.set]
+    wrong = [key for key, equals, _ in pairs if not equals]
+    if wrong or namespace.seed < 0:
+        raise ValueError(f"expected --set KEY=VALUE and a seed >= 0, got {wrong} and {namespace.seed}")
+    known = {f.name for f in dataclasses.fields(Options)} & vars(namespace).keys()
+    given = {key: value for key, _, value in pairs}
+    return Options(**{k: getattr(namespace, k) for k in known}, given=given, paper=namespace.paper_setting)
+
+
+def report(outcome: Outcome) -> list[str]:
+    """A line a claim: verdict here, verdict on record, value and n."""
+    lines = []
+    for words, claim in outcome.claims.items():
+        mark = "not judged (quick)" if not outcome.judged else claim.verdict
+        mark += ", DEVIATES from the verdict on record" if words in outcome.deviating else ""
+        lines.append(f"{outcome.name}: {words}: {mark}; value {claim.value:.4g}, n {claim.n}")
+    return lines

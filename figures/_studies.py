@@ -1,0 +1,199 @@
+"""Attacks that figures share: studies of ``attacks.studies``, run where they are missing, once for all figures."""
+
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from attacks.networks import Network
+from attacks.storage import load_result
+from attacks.studies import Plan, Study, load_study, plan
+from attacks.studies.folder import Folder, Loaded
+from attacks.studies.overrides import Override
+from attacks.studies.summary import summary
+from attacks.studies.task import Task
+from attacks.studies.worker import run_task
+
+_QUICK_PAIRS, _QUICK_STEPS, _QUICK_PATTERNS = 3, 4, 100
+
+
+@dataclass(frozen=True)
+class Results:
+    """The finished attacks of a study.
+
+    Attributes:
+        plan: Its tasks and networks.
+        folder: Where the results are.
+    """
+
+    plan: Plan
+    folder: Folder
+
+    @functools.cached_property
+    def table(self) -> pd.DataFrame:
+        """The summary: a row an attacked image, with all metrics as ``GROUP_NAME``."""
+        return summary(self.folder, self.plan.tasks)
+
+    def column(self, name: str, **selected: str) -> Any:
+        """A metric of all pairs, in their order; ``selected`` names network, method, attack or defence.
+
+        Raises:
+            ValueError: If that leaves no row, or a pair twice.
+        """
+        rows = self.table
+        for key, value in selected.items():
+            rows = rows[rows[key] == value]
+        if rows.empty or rows["pair"].duplicated().any():
+            raise ValueError(
+                f"expected every pair once for {selected}, got {len(rows)} rows; name what tells them apart"
+            )
+        return rows.sort_values("pair")[name].to_numpy()
+
+    def tensors(self, **selected: str) -> dict[str, Tensor]:
+        """Images, maps and classes of all pairs (``original``, ``adversarial``, ``maps``, ...), by the same selection.
+
+        ``history.*`` are left out; ``history`` gives them.
+        """
+        parts = [self.folder.load(task)[0] for task in self._tasks(selected)]
+        names = [name for name in parts[0] if not name.startswith("history.")]
+        return {name: torch.cat([part[name] for part in parts]) for name in names}
+
+    def history(self, name: str, **selected: str) -> Tensor:
+        """A curve of all pairs, ``[steps, pairs]``: ``map_mse``, ``image_mse``, ``output_mse`` or ``loss``."""
+        return torch.cat([self.folder.load(task)[0][f"history.{name}"] for task in self._tasks(selected)], 1)
+
+    def network(self, name: str) -> Network:
+        """A network of the study, with its patterns."""
+        task = next(task for task in self.plan.tasks if task.combination.network == name)
+        return self.plan.networks[task.network]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Names of images and targets."""
+        return [(pair.image, pair.target) for pair in self.plan.study.pairs.names]
+
+    def _tasks(self, selected: dict[str, str]) -> list[Task]:
+        def chosen(task: Task) -> bool:
+            c = task.combination
+            names = {"network": c.network, "method": c.method, "attack": c.attack.name, "defence": c.defence.name}
+            return all(names[key] == value for key, value in selected.items())
+
+        tasks = sorted(filter(chosen, self.plan.tasks), key=lambda task: task.first)
+        if not tasks or len({task.first for task in tasks}) < len(tasks):
+            raise ValueError(f"expected one task a batch for {selected}, got {len(tasks)}; name what tells them apart")
+        return tasks
+
+
+def results(name: str, *, quick: bool, studies: Path, any_code: bool = False) -> Results:
+    """A study's results; what is missing is run first, and kept.
+
+    Args:
+        name: Of ``study_names()``, or a study file.
+        quick: The first pairs and a few steps, on the study's own networks, in a folder of their own.
+        studies: The folder of the folders of studies.
+        any_code: Take results that another version of the code computed, and say so.
+
+    Raises:
+        ValueError: If a task cannot be run.
+        StoppedError: If the run ended early; the same call goes on from there.
+    """
+    study = load_study(name)
+    study = _quick(study) if quick else study
+    planned = _planned(name, quick) if name == study.name else plan(study)
+    folder = Folder((studies / "quick" if quick else studies) / study.name)
+    folder.prepare()
+    if any_code:
+        folder = _AnyCode(folder.path)
+    todo = [task for task in planned.tasks if not folder.done(task, move_damaged=True)]
+    if todo:
+        failed = _run_here(planned, todo, folder) if quick else _run_on_cluster(planned, todo, folder)
+        if failed:
+            raise ValueError(f"expected the study {name} to run, but tasks failed: {'; '.join(failed.values())}")
+    return Results(planned, folder)
+
+
+@functools.cache
+def _planned(name: str, quick: bool) -> Plan:
+    """Loading networks, fitting patterns and reading pictures takes seconds: once a process for all figures."""
+    study = load_study(name)
+    return plan(_quick(study) if quick else study)
+
+
+def _quick(study: Study) -> Study:
+    """The first pairs, a few steps, patterns from a few images."""
+    pairs = dataclasses.replace(study.pairs, names=study.pairs.names[:_QUICK_PAIRS])
+    few = Override({}, {"iterations": _QUICK_STEPS}, "a look, not a measurement")
+    patterns = study.patterns and dataclasses.replace(study.patterns, count=_QUICK_PATTERNS)
+    return dataclasses.replace(
+        study, pairs=pairs, overrides=(*study.overrides, few), patterns=patterns, batch=_QUICK_PAIRS, chunk=_QUICK_PAIRS
+    )
+
+
+def _run_here(planned: Plan, todo: list[Task], folder: Folder) -> dict[str, str]:
+    """In this process: a cluster's start takes longer than a few steps."""
+    for task in todo:
+        folder.save(task, run_task(task, planned.networks[task.network]))
+    return {}
+
+
+def _run_on_cluster(planned: Plan, todo: list[Task], folder: Folder) -> dict[str, str]:
+    from attacks.studies.cluster import connect, default_workers
+    from attacks.studies.progress import Progress
+    from attacks.studies.run import run_tasks
+
+    threads = planned.study.threads
+    workers = min(default_workers(threads), len(todo))
+    print(f"study {planned.study.name}: {len(todo)} of {len(planned.tasks)} tasks to run", file=sys.stderr)
+    with (
+        connect(None, workers=workers, threads=threads) as client,
+        Progress(planned.tasks, todo, folder, workers=workers) as progress,
+    ):
+        return run_tasks(client, planned, todo, folder, done=progress)
+
+
+class _AnyCode(Folder):
+    """A folder whose results count whatever version of this code computed them, all else being equal."""
+
+    def result(self, task: Task) -> Path:
+        """The task's own result if it is there, else one that differs in the code alone."""
+        own = super().result(task)
+        return own if own.exists() else self._others.get(_without_code(task.describe()), own)
+
+    def load(self, task: Task) -> Loaded:
+        """Tensors and metadata; those of another version of the code are marked ``other_code``.
+
+        Raises:
+            ValueError: If the file is missing or damaged.
+        """
+        path = self.result(task)
+        if path == super().result(task):
+            return super().load(task)
+        tensors, metadata = load_result(path)
+        return tensors, metadata | {"other_code": metadata["study"]["environment"]["code"]}
+
+    @functools.cached_property
+    def _others(self) -> dict[str, Path]:
+        paths = sorted((self.path / "results").glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
+        return {key: path for path in paths for key in _described(path)}
+
+
+def _described(path: Path) -> Iterator[str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield _without_code(json.loads((file.metadata() or {})["result"])["study"])
+    except (SafetensorError, KeyError, ValueError):
+        return
+
+
+def _without_code(study: dict[str, Any]) -> str:
+    environment = {key: value for key, value in study["environment"].items() if key != "code"}
+    return json.dumps(study | {"environment": environment}, sort_keys=True)
