@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast lint figures bench clean
+.PHONY: demo test test-fast lint figures docs bench clean
 .DELETE_ON_ERROR:
 
 # The main job: a real photograph on a real ImageNet network; made again when its code has changed, or by make clean.
@@ -40,6 +40,10 @@ figures: docs/contour.png | $(VENV)/.dev
 
 docs/contour.png: docs/contour_picture.py | $(VENV)/.demo
 	$(BIN)/python docs/contour_picture.py
+
+# The API pages, from the docstrings.
+docs: $(VENV)/.dev
+	$(BIN)/python docs/api.py --out $(OUT)/docs
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
