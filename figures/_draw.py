@@ -1,6 +1,6 @@
 """What several figures draw: boxes, scatters against the diagonal, pictures and maps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,29 @@ METHODS = tuple(NAMES)
 _QUANTILE = 0.995  # a few pixels hold most of a gradient map's mass; brighter ones are drawn alike
 
 
-def boxes(axes: Axes, columns: Sequence[NDArray[Any]], names: Sequence[str], *, colours: Sequence[str] = ()) -> None:
-    """Median, quartiles, whiskers at the 10th and 90th percentile, as in the paper."""
-    drawn = axes.boxplot(
-        [np.asarray(column, float) for column in columns], whis=(10, 90), showfliers=False, widths=0.6,
-        patch_artist=True, medianprops={"color": "black"},
-    )  # fmt: skip
-    for patch, colour in zip(drawn["boxes"], colours or [COLOURS[0]] * len(columns), strict=True):
-        patch.set(facecolor=colour, alpha=0.55)
-    axes.set_xticks(range(1, len(names) + 1), names)
+def boxes(axes: Axes, groups: Mapping[str, Sequence[NDArray[Any]]], names: Sequence[str]) -> None:
+    """Median, quartiles, whiskers at the 10th and 90th percentile, as in the paper.
+
+    Args:
+        axes: Where to.
+        groups: For each word of the legend one column of numbers a name, side by side.
+        names: Below the boxes.
+    """
+    width = 0.7 / len(groups)
+    for i, ((word, columns), colour) in enumerate(zip(groups.items(), COLOURS, strict=False)):
+        places = np.arange(len(names)) + (i - (len(groups) - 1) / 2) * width
+        drawn = axes.boxplot(
+            [np.asarray(column, float) for column in columns], positions=places, whis=(10, 90), showfliers=False,
+            widths=0.85 * width, patch_artist=True, medianprops={"color": "black"}, manage_ticks=False,
+        )  # fmt: skip
+        for patch in drawn["boxes"]:
+            patch.set(facecolor=colour, alpha=0.55)
+        if len(groups) > 1:
+            axes.plot([], [], "s", color=colour, alpha=0.55, label=word)
+    axes.set_xticks(range(len(names)), names)
     if max(map(len, names)) * len(names) > 28:  # they would overlap
-        axes.tick_params(axis="x", rotation=35)
+        axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_xlim(-0.6, len(names) - 0.4)
 
 
 def diagonal(axes: Axes, *, logarithmic: bool = False) -> None:

@@ -68,7 +68,7 @@ def draw(data: Data) -> Figure:
         "change of winning probability",
     )
     for axes, change, label in zip(panels, changes, labels, strict=True):
-        boxes(axes, list(change), [NAMES[method] for method in METHODS])
+        boxes(axes, {"": list(change)}, [NAMES[method] for method in METHODS])
         axes.set_ylabel(label)
     for axes in panels[:2]:
         axes.set_yscale("log")
