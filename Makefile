@@ -34,7 +34,7 @@ lint: $(VENV)/.dev
 # Every figure of the supplement with its data, hours at first; then the page that shows them.
 figures: docs/contour.png | $(VENV)/.dev
 	$(BIN)/python -m figures all
-	$(if $(wildcard figures/gallery.py),$(BIN)/python -m figures.gallery)
+	$(BIN)/python -m figures theorems
 
 # The picture of the documents; it is kept in the repository.
 
@@ -54,7 +54,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[attacks,study,proofs,demo,dev]'
+	$(PIP) --editable '.[attacks,study,proofs,figures,demo,dev]'
 	@touch $@ $(VENV)/.demo
 
 $(BIN)/python:

@@ -13,17 +13,25 @@ from tqdm import tqdm
 from attacks.storage import write_atomically
 from figures._run import Options, Outcome, add_options, options_of, report, run_script
 from figures._script import Script, load_script, named
+from figures.pages import PAGES, make_page
 
 _TIMES = "seconds.json"  # of past runs, beside the outputs; for the estimates alone
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns 0, 1 for a figure that failed or deviates, 2 for bad input, 130 for Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m figures", description="Figures of the supplement, and more.")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given and given[0] in PAGES:
+        return make_page(given[0], given[1:])
+    parser = argparse.ArgumentParser(
+        prog="python -m figures",
+        description="Figures of the supplement, and more.",
+        epilog=f"Pages for a browser, each a command of its own: {', '.join(PAGES)}.",
+    )
     parser.add_argument("names", nargs="*", default=["all"], metavar="NAME", help="figures, or all (the default)")
     parser.add_argument("--list", action="store_true", help="print the table of what would run, and stop")
     add_options(parser)
-    parsed = parser.parse_args(arguments)
+    parsed = parser.parse_args(given)
     try:
         options = options_of(parsed)
         scripts = [load_script(name) for name in named(parsed.names)]
