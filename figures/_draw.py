@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 ONE_COLUMN, TWO_COLUMNS = 3.3, 6.8  # inches
@@ -51,6 +52,10 @@ def diagonal(axes: Axes, *, logarithmic: bool = False) -> None:
     """Equal limits on both axes and the line where both are equal."""
     if logarithmic:
         axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 3)))
+            axis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(9, 9)))
+            axis.set_minor_formatter(NullFormatter())
     low = min(axes.get_xlim()[0], axes.get_ylim()[0])
     high = max(axes.get_xlim()[1], axes.get_ylim()[1])
     axes.plot([low, high], [low, high], color="0.5", lw=0.8, zorder=0)
@@ -69,3 +74,10 @@ def show_image(axes: Axes, pixels: NDArray[Any], title: str = "") -> None:
     axes.imshow(np.clip(pixels.transpose(1, 2, 0).squeeze(), 0, 1), cmap="gray", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[], title=title)
     axes.spines[:].set_visible(False)
+
+
+def band(axes: Axes, x: NDArray[Any], columns: NDArray[Any], label: str, colour: str) -> None:
+    """Median of ``columns`` ``[len(x), n]`` as a line, 10th to 90th percentile as a band."""
+    low, median, high = np.percentile(columns, (10, 50, 90), axis=1)
+    axes.plot(x, median, color=colour, label=label)
+    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)

@@ -1,0 +1,22 @@
+"""Photographs and test images as inputs of a network."""
+
+import torch
+from torch import Tensor
+
+from attacks import Network, load_images, load_picture
+
+PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "astronaut")
+
+
+def photographs(network: Network, names: tuple[str, ...] = PHOTOGRAPHS) -> Tensor:
+    """scikit-image's photographs, ``[N, C, H, W]``."""
+    return torch.cat([network.preprocess(load_picture(name).image) for name in names])
+
+
+def drawn_images(network: Network, source: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Different images of a data set's test split, drawn by the seed, and their labels."""
+    images = load_images(source)
+    if count > len(images):
+        raise ValueError(f"expected at most {len(images)} images of {source}, got {count}")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count].tolist()
+    return images.inputs(network, order), images.labels[order]
