@@ -13,8 +13,8 @@ each when its denominator is positive. They hold for every y in the ball, on the
 not. The least gives the chord :math:`\|n(y) - n(x)\| \le 2\sin(\theta/2)`.
 """
 
-import contextlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from curvature.bounds.bound import Bound
 from curvature.bounds.entrywise_local import entrywise_local
-from curvature.bounds.first_order_local import LocalExpansion, expand
-from curvature.bounds.rounding import gamma, gradient_with_error, spectral_norm_bound, up
+from curvature.bounds.first_order_local import GradientRemainder, LocalExpansion, expand
+from curvature.bounds.rounding import gradient_with_error, up
 from curvature.derivatives import require_finite
 from curvature.errors import NoCertificateError, UnsupportedModuleError
 from curvature.feedforward import FeedForward, feed_forward
@@ -42,26 +42,26 @@ class Certificate:
     Attributes:
         radius: r, in the units of x.
         change_bound: :math:`\|n(y) - n(x)\| \le` this, for every y in the ball; 2 if nothing is proven.
-        change_attained: A change that the search found, from below.
         cosine_bound: :math:`\cos\angle(n(x), n(y)) \ge` this; -1 if nothing is proven.
         map_change_bound: :math:`\|h(y) - h(x)\|_2 \le` this, for the abs-sum map; capped at sqrt(2).
         gradient_norm_bound: :math:`\|G(y)\| \ge` this; 0 if nothing is proven.
-        curvature_bound: :math:`\max_i|\kappa_i(y)| \le` this, 1/length, or None.
-        curvature_attained: A curvature that the search found, from below.
+        curvature_bound: :math:`\max_i|\kappa_i(y)| \le` this, 1/length; None if not proven, or not asked for.
         vacuous: Whether ``change_bound`` says nothing.
         reason: Why the certificate, or its curvature, is vacuous; empty otherwise.
+        change_attained: A change that a search found, from below; None without one.
+        curvature_attained: A curvature that a search found, from below; None without one.
     """
 
     radius: float
     change_bound: float
-    change_attained: float | None
     cosine_bound: float
     map_change_bound: float
     gradient_norm_bound: float
     curvature_bound: float | None
-    curvature_attained: float | None
     vacuous: bool
     reason: str = ""
+    change_attained: float | None = None
+    curvature_attained: float | None = None
 
 
 def certify_explanation(
@@ -87,8 +87,52 @@ def certify_explanation(
     Exactness: upper bounds (lower for cosine and gradient norm); attained values are estimates from
     the other side. Cost: the set-up of rung 8 and one radius; the search, a batched gradient a step.
     """
-    if not 0 <= radius < math.inf:
-        raise ValueError(f"expected a finite radius >= 0, got {radius}")
+    _require_radii([radius])
+    net, point, channels = _unrolled(module, x, target_class)
+    return certify_network(net, point, radius, channels=channels, search=search)
+
+
+def explanation_bounds(
+    module: nn.Module,
+    x: Float[Tensor, "*shape"],
+    *,
+    target_class: int,
+    radii: Sequence[float],
+    curvature: bool = False,
+) -> list[Certificate]:
+    """The certificates of one point at many radii, without a search; they share all that they can.
+
+    Args:
+        module: As in ``certify_explanation``.
+        x: As there.
+        target_class: As there.
+        radii: Radii in any order, each finite and >= 0.
+        curvature: Also bound the curvature, which takes most of the time; else it is None.
+
+    Returns:
+        One certificate a radius, in the order given; attained values are None.
+
+    Raises:
+        ValueError, UnsupportedModuleError: As ``certify_explanation``.
+
+    Exactness: as there. Cost: one set-up; a radius then takes one remainder for each shell, of
+    which a ball uses those of the smaller balls inside it.
+    """
+    _require_radii(radii)
+    net, point, channels = _unrolled(module, x, target_class)
+    return certify_radii(net, point, radii, channels=channels, curvature=curvature)
+
+
+def _require_radii(radii: Sequence[float]) -> None:
+    if len(radii) == 0:
+        raise ValueError("expected at least one radius, got none")
+    for radius in radii:
+        if not 0 <= radius < math.inf:
+            raise ValueError(f"expected a finite radius >= 0, got {radius}")
+
+
+def _unrolled(module: nn.Module, x: Tensor, target_class: int) -> tuple[FeedForward, Tensor, int]:
+    """The network as matrices, the point as a vector, and its channels."""
     require_finite(x)
     x = x.detach().double()
     if x.numel() < 2:
@@ -101,9 +145,7 @@ def certify_explanation(
         raise UnsupportedModuleError(
             f"no certificate for a network that is not smooth: {named}; soften it, use average pooling"
         )
-    net = feed_forward(module, x, target_class)
-    channels = x.shape[0] if x.ndim == 3 else 1
-    return certify_network(net, x.flatten(), radius, channels=channels, search=search)
+    return feed_forward(module, x, target_class), x.flatten(), x.shape[0] if x.ndim == 3 else 1
 
 
 def certify_network(
@@ -113,20 +155,38 @@ def certify_network(
 
     ``channels`` leading blocks of x are summed by the abs-sum map; nothing else depends on it.
     """
-    change = attained_change(net, x, radius).value if search else None
-    bent = attained_curvature(net, x, radius).value if search else None
+    (certificate,) = certify_radii(net, x, [radius], channels=channels, curvature=True)
+    if not search:
+        return certificate
+    return replace(
+        certificate,
+        change_attained=attained_change(net, x, radius).value,
+        curvature_attained=attained_curvature(net, x, radius).value,
+    )
+
+
+def certify_radii(
+    net: FeedForward, x: Float[Tensor, " n"], radii: Sequence[float], *, channels: int = 1, curvature: bool = False
+) -> list[Certificate]:
+    """The certificates of a network that is given as matrices; see ``explanation_bounds``."""
     try:
         G, off = gradient_with_error(net, x)
-        ball = _ball(net, x, radius)
+        ascending = sorted(set(radii))
+        balls = dict(zip(ascending, _balls(net, x, ascending, curvature=curvature), strict=True))
     except NoCertificateError as error:
-        return _vacuous(radius, (change, bent), str(error))
+        return [_vacuous(radius, str(error)) for radius in radii]
     norm = float(torch.linalg.vector_norm(G))
-    certificate = _certificate(ball, norm, radius, (change, bent))
-    if certificate.vacuous:
-        return certificate
     off = up(2 * off / norm)  # ||a/||a|| - b/||b|| || <= 2 ||a - b||/||a||
-    change_of_map = map_change_bound(G / norm, certificate.change_bound, channels=channels, error=off)
-    return replace(certificate, map_change_bound=change_of_map)
+    certificates = {}
+    for radius, ball in balls.items():
+        certificate = _certificate(ball, norm, radius)
+        if not certificate.vacuous:
+            change = map_change_bound(G / norm, certificate.change_bound, channels=channels, error=off)
+            certificate = replace(certificate, map_change_bound=change)
+            if not curvature:
+                certificate = replace(certificate, curvature_bound=None, reason="")
+        certificates[radius] = certificate
+    return [certificates[radius] for radius in radii]
 
 
 class _Ball(NamedTuple):
@@ -137,35 +197,43 @@ class _Ball(NamedTuple):
     bound: Bound
 
 
-def _ball(net: FeedForward, x: Tensor, radius: float) -> _Ball:
+def _balls(net: FeedForward, x: Tensor, radii: list[float], *, curvature: bool) -> list[_Ball]:
     """Rung 8, or rung 7 alone where the third derivative is too large to be stored."""
     try:
         expansion = expand(net, x)
     except NoCertificateError:
-        G, error = gradient_with_error(net, x)  # raises again where the gradient was the reason
-        bound, norm = entrywise_local(net, x, radius), float(torch.linalg.vector_norm(G))
-        margin = 1e-12 * norm + error
-        lower = -math.inf if bound.gradient_change is None else norm - bound.gradient_change - margin
-        return _Ball(_turn_bound(norm, margin, bound, radius), lower, bound)
-    bound = expansion.bound(radius)
-    return _Ball(angle_bound(expansion, bound, radius), _gradient_norm(expansion, bound, radius), bound)
+        return [_entrywise_ball(net, x, radius) for radius in radii]
+    remainders = expansion.gradient_remainders(radii, shells=_SHELLS)
+    return [_ball(expansion, radius, G2, curvature) for radius, G2 in zip(radii, remainders, strict=True)]
 
 
-def angle_bound(expansion: LocalExpansion, bound: Bound, radius: float) -> float:
+def _entrywise_ball(net: FeedForward, x: Tensor, radius: float) -> _Ball:
+    G, error = gradient_with_error(net, x)  # raises again where the gradient was the reason
+    bound, norm = entrywise_local(net, x, radius), float(torch.linalg.vector_norm(G))
+    margin = 1e-12 * norm + error
+    lower = -math.inf if bound.gradient_change is None else norm - bound.gradient_change - margin
+    return _Ball(_turn_bound(norm, margin, bound, radius), lower, bound)
+
+
+def _ball(expansion: LocalExpansion, radius: float, G2: GradientRemainder | None, curvature: bool) -> _Ball:
+    if curvature or G2 is None:
+        bound = expansion.bound(radius, G2)
+    else:
+        bound = Bound(hessian=G2.hessian, gradient_change=up(radius * expansion.H_norm + G2.whole))
+        if not angle_bound(expansion, G2, bound, radius) < math.pi:
+            bound = entrywise_local(expansion.net, expansion.x, radius)  # on large balls it may prove more
+    angle = angle_bound(expansion, G2, bound, radius)
+    return _Ball(angle, _gradient_norm(expansion, G2, bound, radius), bound)
+
+
+def angle_bound(expansion: LocalExpansion, G2: GradientRemainder | None, bound: Bound, radius: float) -> float:
     """The least of the three bounds of the angle between n(x) and n(y), radians; inf if none holds."""
-    G, H = expansion.G, expansion.H
-    norm = float(torch.linalg.vector_norm(G))
-    n = G / norm
+    norm = float(torch.linalg.vector_norm(expansion.G))
     margin = 1e-12 * norm + expansion.gradient_error
     angles = [math.inf]
-    G2 = None
-    with contextlib.suppress(NoCertificateError):
-        G2 = expansion.gradient_remainder(radius, shells=_SHELLS)
     if G2 is not None:
-        Hn = H @ n
-        PH = H - torch.outer(n, Hn)
-        top = radius * spectral_norm_bound(PH) + G2.tangent + margin
-        bottom = norm - radius * float(torch.linalg.vector_norm(Hn)) * (1 + gamma(4 * len(n) + 64)) - G2.normal - margin
+        top = radius * expansion.PH_norm + G2.tangent + margin
+        bottom = norm - radius * expansion.Hn_norm - G2.normal - margin
         if bottom > 0:
             angles.append(math.atan(up(top / bottom)))
     return up(min(*angles, _turn_bound(norm, margin, bound, radius)))
@@ -202,43 +270,37 @@ def map_change_bound(n: Float[Tensor, " n"], chord: float, *, channels: int = 1,
     return min(math.sqrt(2), up(value))
 
 
-def _certificate(ball: _Ball, norm: float, radius: float, attained: tuple[float | None, float | None]) -> Certificate:
+def _certificate(ball: _Ball, norm: float, radius: float) -> Certificate:
     angle, bound = ball.angle, ball.bound
     if not angle < math.pi:
         reason = (
             bound.reason or f"the gradient, of norm {norm:.3e} at x, may vanish or turn around within radius {radius}"
         )
-        return _vacuous(radius, attained, reason)
+        return _vacuous(radius, reason)
     chord = up(2 * math.sin(angle / 2))
     return Certificate(
         radius=radius,
         change_bound=chord,
-        change_attained=attained[0],
         cosine_bound=math.cos(angle) - 1e-15,
         map_change_bound=math.sqrt(2),  # needs the coordinates of x; the caller fills it in
         gradient_norm_bound=max(0.0, ball.gradient_norm),
         curvature_bound=bound.curvature,
-        curvature_attained=attained[1],
         vacuous=False,
         reason=bound.reason,
     )
 
 
-def _gradient_norm(expansion: LocalExpansion, bound: Bound, radius: float) -> float:
+def _gradient_norm(expansion: LocalExpansion, G2: GradientRemainder | None, bound: Bound, radius: float) -> float:
     """The better of ``||G|| - delta`` and the normal part ``||G|| - r ||Hn|| - gamma_n``."""
     norm = float(torch.linalg.vector_norm(expansion.G))
     lower = -math.inf if bound.gradient_change is None else norm - bound.gradient_change
-    try:
-        G2 = expansion.gradient_remainder(radius)
-        Hn = float(torch.linalg.vector_norm(expansion.H @ (expansion.G / norm)))
-        lower = max(lower, norm - radius * Hn * (1 + 1e-10) - G2.normal)
-    except NoCertificateError:
-        pass
+    if G2 is not None:
+        lower = max(lower, norm - radius * expansion.Hn_norm * (1 + 1e-10) - G2.normal)
     return lower - 1e-12 * norm - expansion.gradient_error
 
 
-def _vacuous(radius: float, attained: tuple[float | None, float | None], reason: str) -> Certificate:
+def _vacuous(radius: float, reason: str) -> Certificate:
     return Certificate(
-        radius=radius, change_bound=2.0, change_attained=attained[0], cosine_bound=-1.0, map_change_bound=math.sqrt(2),
-        gradient_norm_bound=0.0, curvature_bound=None, curvature_attained=attained[1], vacuous=True, reason=reason,
+        radius=radius, change_bound=2.0, cosine_bound=-1.0, map_change_bound=math.sqrt(2),
+        gradient_norm_bound=0.0, curvature_bound=None, vacuous=True, reason=reason,
     )  # fmt: skip

@@ -20,7 +20,9 @@ normal and tangent, so the turning of the tangent space costs nothing to first o
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -31,6 +33,7 @@ from curvature.bounds.bound import Bound
 from curvature.bounds.entrywise_local import entrywise_local
 from curvature.bounds.loewner import remainder
 from curvature.bounds.rounding import (
+    TINY,
     gradient_with_error,
     largest_eigenvalue_bound,
     preactivation_errors,
@@ -76,6 +79,7 @@ class LocalExpansion:
         gradient_error: Bound on the rounding error of G.
         T_norm, T_tangent, T_down: Bounds of :math:`\|T[u]u\|` and :math:`\|PT[u]u\|` for |u| = 1, and
             the largest eigenvalue of :math:`-T[n]`.
+        H_norm, PH_norm, Hn_norm: Bounds of the norms of H, of PH and of Hn, up to the rounding of H.
         relative: Relative rounding error of derivatives.
         seconds: Time that the set-up took.
     """
@@ -91,60 +95,84 @@ class LocalExpansion:
     T_norm: float
     T_tangent: float
     T_down: float
+    H_norm: float
+    PH_norm: float
+    Hn_norm: float
     relative: float
     seconds: float
 
     def gradient_remainder(self, radius: float, *, shells: int = 1) -> GradientRemainder:
-        r"""Bounds of :math:`G_2` on the ball.
+        """Bounds of :math:`G_2` on one ball; see ``gradient_remainders``.
+
+        Raises:
+            NoCertificateError: If the remainder overflows.
+        """
+        (result,) = self.gradient_remainders([radius], shells=shells)
+        if result is None:
+            raise NoCertificateError(f"the remainder of the gradient overflows at radius {radius}")
+        return result
+
+    def gradient_remainders(self, radii: Sequence[float], *, shells: int) -> list[GradientRemainder | None]:
+        r"""Bounds of :math:`G_2` on concentric balls, from one sequence of shells.
 
         :math:`G_2 = \tfrac12 T[u]u + \int_0^1 R(tu)u\,dt`; the Taylor model's remainder on the
         ball of radius s obeys :math:`\|R(tu)\| \le t^2\rho(s)` for |u| = s, so that the shell
         between s' and s adds at most :math:`\rho(s)(s^3 - s'^3)/(3s^2)` to the integral.
 
-        Raises:
-            NoCertificateError: If the remainder overflows.
+        Args:
+            radii: In ascending order, without repetition.
+            shells: Of a ball alone; one that contains another has as many as keep them no wider.
+
+        Returns:
+            One result a radius; None from the first on that overflows.
         """
-        inner = 0.0
-        for i in range(1, shells):
-            s, before = radius * i / shells, radius * (i - 1) / shells
-            if s > 0:
-                R = remainder(self.centre.weights, taylor_model(self.centre, s, self.model), s)
-                largest = max(largest_eigenvalue_bound(R.upper), largest_eigenvalue_bound(R.lower))
-                inner += up(largest * (s**3 - before**3) / (3 * s**2))
-        layers = taylor_model(self.centre, radius, self.model)
-        R = remainder(self.centre.weights, layers, radius)
-        above, below = largest_eigenvalue_bound(R.upper), largest_eigenvalue_bound(R.lower)
-        slack = self.slack(layers, radius)
-        outer = (1 - ((shells - 1) / shells) ** 3) / 3
-        rest = up(inner + radius * max(above, below) * outer)
-        error = self.gradient_error + 2 * radius * slack
-        if not math.isfinite(rest + error):
-            raise NoCertificateError(f"the remainder of the gradient overflows at radius {radius}")
-        half = radius**2 / 2
-        return GradientRemainder(
-            whole=up(half * self.T_norm + rest + error),
-            tangent=up(half * self.T_tangent + rest + error),
-            normal=up(half * max(self.T_down, 0.0) + rest + error),
-            hessian=up(spectral_norm_bound(self.H) + radius * self.T_norm + max(above, below) + slack),
-        )
+        results: list[GradientRemainder | None] = []
+        inner, before = 0.0, 0.0
+        for radius in radii:
+            parts = max(1, math.ceil(shells * (radius - before) / max(radius, TINY) - 1e-9))
+            edges = [before + (radius - before) * i / parts for i in range(parts)] + [radius]
+            for below, s in pairwise(edges):
+                layers = taylor_model(self.centre, s, self.model)
+                R = remainder(self.centre.weights, layers, s)
+                rho = max(largest_eigenvalue_bound(R.upper), largest_eigenvalue_bound(R.lower))
+                # s^3 - s'^3 in factors, which do not cancel however near two radii are
+                inner += up(rho * (s - below) * (s * s + s * below + below * below) / max(3 * s * s, TINY))
+            slack = self.slack(layers, radius)
+            rest = up(inner + self.gradient_error + 2 * radius * slack)
+            if not math.isfinite(rest):
+                return results + [None] * (len(radii) - len(results))
+            half, before = radius**2 / 2, radius
+            results.append(
+                GradientRemainder(
+                    whole=up(half * self.T_norm + rest),
+                    tangent=up(half * self.T_tangent + rest),
+                    normal=up(half * max(self.T_down, 0.0) + rest),
+                    hessian=up(self.H_norm + radius * self.T_norm + rho + slack),
+                )
+            )
+        return results
 
     def slack(self, layers: list[Layer], radius: float) -> float:
         """Bound on what rounding does to H_c, T[u] and R together, in the spectral norm."""
         return up(16 * self.relative * absolute_scale(self.centre, layers, radius))
 
-    def bound(self, radius: float) -> Bound:
+    def bound(self, radius: float, G2: GradientRemainder | None = None) -> Bound:
         """Rung 8 on ``B(x, radius)``; the minimum with rung 7 in every field.
+
+        Args:
+            radius: Radius of the ball.
+            G2: The gradient's remainder on it, where it is known already.
 
         Raises:
             ValueError: If the radius is negative or not finite.
         """
         start = time.perf_counter()
         rung7 = entrywise_local(self.net, self.x, radius)
-        try:
-            G2 = self.gradient_remainder(radius)
-        except NoCertificateError:
+        if G2 is None:
+            (G2,) = self.gradient_remainders([radius], shells=1)
+        if G2 is None:
             return replace(rung7, seconds=time.perf_counter() - start)
-        change = up(radius * spectral_norm_bound(self.H) + G2.whole)
+        change = up(radius * self.H_norm + G2.whole)
         curvature, reason = rung7.curvature, rung7.reason
         try:
             own = self.curvature(radius, G2)
@@ -166,14 +194,12 @@ class LocalExpansion:
             NoCertificateError: If the gradient may vanish, or no tau is accepted.
         """
         norm = float(torch.linalg.vector_norm(self.G))
-        n = self.G / norm
-        Hn = self.H @ n
-        away = up(radius * float(torch.linalg.vector_norm(Hn)) + G2.normal + 1e-12 * norm)
+        away = up(radius * self.Hn_norm + G2.normal + 1e-12 * norm)
         if not away < norm:
             raise NoCertificateError(
                 f"the gradient may vanish: its normal part {norm:.3e} at x falls by up to {away:.3e} in the ball"
             )
-        if len(n) == 1:
+        if len(self.G) == 1:
             return 0.0  # f is a function of one linear form: its level sets are hyperplanes
         layers = chebyshev_model(self.centre, radius)
         H, T = first_order(layers)
@@ -230,11 +256,14 @@ def expand(net: FeedForward, x: Float[Tensor, " n"]) -> LocalExpansion:
     unfolded = T.flatten(1) @ T.flatten(1).T
     tangent = unfolded - torch.outer(n, n @ unfolded) - torch.outer(unfolded @ n, n)
     tangent = tangent + (n @ unfolded @ n) * torch.outer(n, n)
+    Hn = H @ n
     Tn = -(n @ T.flatten(1)).reshape(len(n), -1)
     return LocalExpansion(
         net=net, x=x, centre=centre, model=model, G=G, H=H, T=T, gradient_error=error, relative=relative,
         T_norm=_root(unfolded), T_tangent=_root(tangent),
-        T_down=largest_eigenvalue_bound((Tn + Tn.T) / 2), seconds=time.perf_counter() - start,
+        T_down=largest_eigenvalue_bound((Tn + Tn.T) / 2), H_norm=spectral_norm_bound(H),
+        PH_norm=spectral_norm_bound(H - torch.outer(n, Hn)), Hn_norm=up(float(torch.linalg.vector_norm(Hn))),
+        seconds=time.perf_counter() - start,
     )  # fmt: skip
 
 

@@ -101,10 +101,9 @@ def _curvature_range(layer: Layer) -> tuple[Tensor, Tensor]:
 
 def _square(W: Tensor, before: Layer, layer: Layer, C: Tensor, radius: float) -> Tensor:
     r"""Loewner bound of :math:`\Delta A^T \mathrm{diag}(C) \Delta A` for C >= 0."""
-    assert layer.Q is not None
+    assert layer.Q_square is not None
     n = layer.A.shape[1]
-    flat = layer.Q.reshape(-1, n)
-    first = radius**2 * (flat.T @ (C[:, None, None] * layer.Q).reshape(-1, n))
+    first = radius**2 * (C @ layer.Q_square).reshape(n, n)
     M = W.T @ (C[:, None] * W)
     rounding = gamma(len(W) + 8) * (W.abs().T @ (C[:, None] * W.abs()))
     h = before.slope_rest

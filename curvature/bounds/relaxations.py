@@ -101,33 +101,36 @@ def taylor_enclosure(z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float
     Wider than ``affine_enclosure``, but the error on a smaller :math:`|\xi| \le tR` is at
     most :math:`t^2 e`, which is what integrals over the radius need.
     """
-    value, slope = derivative(z, beta, order), derivative(z, beta, order + 1)
-    return Affine(value, slope, R**2 * _divided_remainder(z, R, beta, (order, 2)) * (1 + RELATIVE))
+    return taylor_with_change(z, R, beta, order)[0]
 
 
-def secant_change(z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float, order: int) -> Float[Tensor, " n"]:
-    r"""Bound of :math:`|f(z+\xi) - f(z)|` that shrinks with :math:`|\xi|`: R times the steepest secant from z."""
-    return R * _divided_remainder(z, R, beta, (order, 1)) * (1 + RELATIVE)
+def taylor_with_change(
+    z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float, order: int
+) -> tuple[Affine, Float[Tensor, " n"]]:
+    r"""``taylor_enclosure``, and R times the steepest secant from z.
+
+    The latter bounds :math:`|f(z+\xi) - f(z)|` and shrinks with :math:`|\xi|`. Both come from the same nodes.
+    """
+    nodes = torch.arange(1, _NODES + 1, dtype=z.dtype)
+    xi = (torch.cat([-nodes, nodes])[:, None] / _NODES) * R.clamp_min(TINY)
+    value, slope, values = derivative(z, beta, order), derivative(z, beta, order + 1), derivative(z + xi, beta, order)
+    size, linear = values.abs() + value.abs(), slope * xi
+    secant = ((values - value).abs() + RELATIVE * size + TINY) / xi.abs()
+    second = ((values - (value + linear)).abs() + RELATIVE * (size + linear.abs()) + TINY) / xi.square()
+    change = R * _largest_quotient(secant, z, R, beta, (order, 1)) * (1 + RELATIVE)
+    error = R**2 * _largest_quotient(second, z, R, beta, (order, 2)) * (1 + RELATIVE)
+    return Affine(value, slope, error), change
 
 
-def _divided_remainder(z: Tensor, R: Tensor, beta: float, orders: tuple[int, int]) -> Tensor:
+def _largest_quotient(quotient: Tensor, z: Tensor, R: Tensor, beta: float, orders: tuple[int, int]) -> Tensor:
     r"""Bound of :math:`|f(z+\xi) - T_{k-1}(\xi)|/|\xi|^k` for :math:`0 < |\xi| \le R`, k = 1 or 2, f = s^(order).
 
-    The quotient is an average of :math:`f^{(k)}/k!`, so the largest of these bounds it; and its
-    slope is at most :math:`\max|f^{(k+1)}|/(k+1)!`, so that nodes with half a gap bound it more
+    ``quotient`` holds it at the nodes. It is an average of :math:`f^{(k)}/k!`, so the largest of these bounds it;
+    and its slope is at most :math:`\max|f^{(k+1)}|/(k+1)!`, so that nodes with half a gap bound it more
     tightly, except where :math:`\beta R` is so small that the quotient cancels.
     """
     order, k = orders
     crude = derivative_magnitude(z, R, beta, order + k) / k
-    x = torch.cat([-torch.arange(1, _NODES + 1, dtype=z.dtype), torch.arange(1, _NODES + 1, dtype=z.dtype)])[:, None]
-    xi = (x / _NODES) * R.clamp_min(TINY)
-    value, values = derivative(z, beta, order), derivative(z + xi, beta, order)
-    size = values.abs() + value.abs()
-    taylor = value
-    if k == 2:
-        slope = derivative(z, beta, order + 1)
-        taylor, size = value + slope * xi, size + (slope * xi).abs()
-    quotient = ((values - taylor).abs() + RELATIVE * size + TINY) / xi.abs() ** k
     here = derivative(z, beta, order + k).abs() / k
     steepest = _LARGEST[order + k + 1] * beta ** (order + k) / math.factorial(k + 1)
     step = R / (2 * _NODES) * steepest

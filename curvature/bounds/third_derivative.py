@@ -25,8 +25,8 @@ from curvature.bounds.relaxations import (
     Affine,
     affine_enclosure,
     derivative_range,
-    secant_change,
     taylor_enclosure,
+    taylor_with_change,
 )
 from curvature.bounds.rounding import gamma, row_norm_bounds, symmetric_norm_bounds
 
@@ -52,6 +52,7 @@ class Layer:
     Attributes:
         A: :math:`\bar A`, ``[N, n]``.
         Q: Slopes of the Jacobian, ``[N, n, n]``, or None where A is constant.
+        Q_square: Each Q times itself, ``[N, n * n]``.
         Q_norm: Spectral norms of the Q, bounded, ``[N]``.
         slope, bend: Affine enclosures of s' and s'', each with ``[N]`` entries.
         slope_rest, bend_rest: :math:`h', h''`, what remains after the part linear in u.
@@ -66,6 +67,7 @@ class Layer:
 
     A: Tensor
     Q: Tensor | None
+    Q_square: Tensor | None
     Q_norm: Tensor
     deep: Tensor
     rest: Tensor
@@ -170,7 +172,7 @@ def _model(centre: Centre, radius: float, enclosure: Enclosure, known: list[Laye
 def _first_layer(W: Tensor) -> Layer:
     zeros = torch.zeros(len(W), dtype=W.dtype)
     nothing = torch.zeros_like(W)
-    return Layer(A=W, Q=None, Q_norm=zeros, deep=nothing, rest=nothing, rest_norm=zeros)
+    return Layer(A=W, Q=None, Q_square=None, Q_norm=zeros, deep=nothing, rest=nothing, rest_norm=zeros)
 
 
 def _next_layer(W: Tensor, before: Layer, radius: float, known: Layer | None) -> Layer:
@@ -186,10 +188,12 @@ def _next_layer(W: Tensor, before: Layer, radius: float, known: Layer | None) ->
                 bends.addcmul_(c[rows, :, None], before.Q[rows])
             Q.addmm_(W[:, rows], bends.flatten(1))
         Q = Q.reshape(-1, n, n)
+        Q_square = torch.matmul(Q.mT, Q).flatten(1)
         Q_norm = torch.cat([symmetric_norm_bounds((Q[rows] + Q[rows].mT).mul_(0.5)) for rows in _blocks(len(Q), n)])
     else:
         assert known.Q is not None
-        A, Q, Q_norm = known.A, known.Q, known.Q_norm
+        assert known.Q_square is not None
+        A, Q, Q_square, Q_norm = known.A, known.Q, known.Q_square, known.Q_norm
     magnitude = W.abs() * (1 + gamma(W.shape[1] + 64))
     deep = torch.zeros_like(A)
     if before.Q is not None:
@@ -199,22 +203,22 @@ def _next_layer(W: Tensor, before: Layer, radius: float, known: Layer | None) ->
     spectral = torch.linalg.matrix_norm(before.A.T @ before.A) ** 0.5 * (1 + 1e-10)
     product = row_norm_bounds(magnitude * before.slope_rest) * spectral + row_norm_bounds(deep)
     rest_norm = torch.minimum(row_norm_bounds(rest), product)
-    return Layer(A=A, Q=Q, Q_norm=Q_norm, deep=deep, rest=rest, rest_norm=rest_norm)
+    return Layer(A=A, Q=Q, Q_square=Q_square, Q_norm=Q_norm, deep=deep, rest=rest, rest_norm=rest_norm)
 
 
 def _enclose(layer: Layer, z: Tensor, reach: Tensor, rho: Tensor, beta: float, enclosure: Enclosure) -> None:  # noqa: PLR0913
-    layer.slope, layer.bend = enclosure(z, reach, beta, 1), enclosure(z, reach, beta, 2)
-    layer.slope_rest = layer.slope.slope.abs() * rho + layer.slope.error
-    layer.bend_rest = layer.bend.slope.abs() * rho + layer.bend.error
     layer.bend_range = derivative_range(z, reach, beta, 2)
     if enclosure is taylor_enclosure:  # Lipschitz, not the range: it must shrink with the radius
-        layer.slope_change = secant_change(z, reach, beta, 1)
-        layer.bend_change = secant_change(z, reach, beta, 2)
+        layer.slope, layer.slope_change = taylor_with_change(z, reach, beta, 1)
+        layer.bend, layer.bend_change = taylor_with_change(z, reach, beta, 2)
     else:
+        layer.slope, layer.bend = enclosure(z, reach, beta, 1), enclosure(z, reach, beta, 2)
         low, high = derivative_range(z, reach, beta, 1)
         layer.slope_change = torch.maximum(high - layer.slope.centre, layer.slope.centre - low)
         low, high = layer.bend_range
         layer.bend_change = torch.maximum(high - layer.bend.centre, layer.bend.centre - low)
+    layer.slope_rest = layer.slope.slope.abs() * rho + layer.slope.error
+    layer.bend_rest = layer.bend.slope.abs() * rho + layer.bend.error
 
 
 def _sweep_back(centre: Centre, layers: list[Layer], radius: float) -> None:

@@ -12,7 +12,14 @@ from torch import nn
 
 from curvature.bounds.bound import Bound
 from curvature.bounds.first_order_local import expand
-from curvature.certificate import angle_bound, certify_explanation, certify_network, map_change_bound
+from curvature.certificate import (
+    angle_bound,
+    certify_explanation,
+    certify_network,
+    certify_radii,
+    explanation_bounds,
+    map_change_bound,
+)
 from curvature.errors import UnsupportedModuleError
 from curvature.networks import soften
 from curvature.search import Ascent, attained_change
@@ -50,6 +57,44 @@ def test_certificate_holds_at_every_point_that_is_tried(seed, n, hidden, beta, r
     assert float(G.norm(dim=1).min()) >= certificate.gradient_norm_bound * (1 - 1e-12)
     maps = _maps(G, 2)
     assert float((maps - maps[0]).norm(dim=1).max()) <= certificate.map_change_bound * (1 + 1e-12) + 1e-14
+
+
+@given(seed=seeds, n=st.sampled_from([2, 4, 6]), hidden=depths, beta=betas)
+@settings(max_examples=20)
+def test_balls_inside_each_other_share_shells_and_stay_certified(seed, n, hidden, beta):
+    """Oracle: gradients at attacked and drawn points of each ball."""
+    net, x, radii = tiny_network(seed, n, *hidden, beta=beta), normal(seed + 3, n), [0.3, 0.003, 0.03, 0.06, 0.0301]
+
+    certificates = certify_radii(net, x, radii, channels=2)
+
+    assert [c.radius for c in certificates] == radii
+    for certificate, radius in zip(certificates, radii, strict=True):
+        assert certificate.curvature_bound is None
+        attacked = attained_change(net, x, radius, search=Ascent(10, 4, seed)).point
+        G = net.curves(torch.cat([x[None], attacked[None], in_ball(seed, x, radius, 30)])).gradient()
+        if not G.norm(dim=1).min() > 1e-100:
+            assert certificate.gradient_norm_bound < 1e-99
+            continue
+        normals = G / G.norm(dim=1, keepdim=True)
+        assert float((normals - normals[0]).norm(dim=1).max()) <= certificate.change_bound * (1 + 1e-12) + 1e-14
+        assert float(G.norm(dim=1).min()) >= certificate.gradient_norm_bound * (1 - 1e-12)
+
+
+def test_many_radii_of_a_module_agree_with_one_at_a_time():
+    """Oracle: the certificate of one radius, with the curvature; the order and repetition of radii."""
+    soft, x = soften(relu_network(3, 8, 6, 6, 3), beta=1.0), normal(5, 8)
+
+    several = explanation_bounds(soft, x, target_class=1, radii=[0.05, 0.01, 0.05], curvature=True)
+
+    assert several[0] == several[2]
+    one = certify_explanation(soft, x, target_class=1, radius=0.01, search=False)
+    assert several[1] == one
+    alone = certify_explanation(soft, x, target_class=1, radius=0.05, search=False)
+    assert 0.98 * alone.change_bound <= several[0].change_bound <= 1.02 * alone.change_bound
+    with pytest.raises(ValueError, match="at least one radius"):
+        explanation_bounds(soft, x, target_class=1, radii=[])
+    with pytest.raises(ValueError, match="radius"):
+        explanation_bounds(soft, x, target_class=1, radii=[0.1, -1.0])
 
 
 @given(seed=seeds, hidden=depths)
@@ -107,7 +152,7 @@ def test_the_sine_is_no_stand_in_for_the_displacement_bound():
     net, x = tiny_network(0, 3, 4, beta=1.0), normal(3, 3)
     expansion = expand(net, x)
 
-    assert angle_bound(expansion, Bound(), 1e6) == math.inf
+    assert angle_bound(expansion, None, Bound(), 1e6) == math.inf
 
 
 def test_a_module_is_certified_with_both_ends():
