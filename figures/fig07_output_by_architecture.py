@@ -1,0 +1,73 @@
+"""Figure 7: how little the output changes while gradient maps are manipulated, four architectures."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from figures._architectures import ARCHITECTURES, PAPER, study_of
+from figures._claim import Claim, Data
+from figures._draw import TWO_COLUMNS, boxes
+from figures._run import STUDIES, run
+from figures._script import Budget
+
+__all__ = ["BUDGET", "PAPER", "caption", "claims", "compute", "draw"]
+BUDGET = Budget(network="four small families on MNIST", n=100, steps=4000, minutes=40)
+_COLUMNS = ("logits_change", "softmax_change", "probability_before", "probability_after", "class_kept")
+
+
+def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False, images: str = "") -> Data:
+    """The study of table 2: norms of the change of logits and probabilities, ``[architectures, pairs]``."""
+    found, names = study_of(images, quick=quick, studies=studies, any_code=any_code)
+    data = {
+        column: np.stack([found.column(f"output_{column}", network=name) for name in names.values()]).astype(float)
+        for column in _COLUMNS
+    }
+    return data | {"networks": np.array(list(names.values()))}
+
+
+def caption(data: Data) -> str:
+    """What was run."""
+    return f"""Change of the output by the manipulation of {data["class_kept"].shape[1]} images, each towards the
+        gradient map of another one, with the rows of table 2 (1500 to 4000 steps) on {", ".join(data["networks"])};
+        pairs of seed 0. Left: norm of the change of the logits; middle: of the class probabilities; right: change of
+        the winning class's probability. Boxes: median, quartiles, 10th and 90th percentile. Networks named mnist_ are
+        small members of the families, trained on 4,000 images of MNIST, and stand in for the paper's networks on
+        ImageNet (--paper-setting DIR)."""
+
+
+def claims(data: Data) -> dict[str, Claim]:
+    """The logits are kept about constant, which keeps the probabilities about constant; classes stay."""
+    n = data["class_kept"].size
+    kept, median = float(data["class_kept"].mean()), float(np.median(data["softmax_change"], 1).max())
+    confidence = float(np.percentile(np.abs(data["probability_after"] - data["probability_before"]), 90, 1).max())
+    return {
+        "the probabilities stay about constant for every architecture (C)": Claim(
+            expected=True, holds=median < 1e-2, value=median, n=n, note="largest median of the norm, below 0.01"
+        ),
+        "the change of confidence is small for every architecture (B)": Claim(
+            expected=True, holds=confidence < 0.05, value=confidence, n=n, note="largest 90th percentile, below 0.05"
+        ),
+        "all images keep their class (B)": Claim(
+            expected=True, holds=kept == 1, value=kept, n=n, note="share of attacks that keep the class"
+        ),
+    }
+
+
+def draw(data: Data) -> Figure:
+    """Three panels of four boxes."""
+    figure = Figure(figsize=(TWO_COLUMNS, 2.4))
+    panels = figure.subplots(1, 3)
+    changes = (data["logits_change"], data["softmax_change"], data["probability_after"] - data["probability_before"])
+    labels = (r"$\|\tilde g(x_{adv}) - \tilde g(x)\|$", r"$\|g(x_{adv}) - g(x)\|$", "change of winning probability")
+    for axes, change, label in zip(panels, changes, labels, strict=True):
+        boxes(axes, {"": list(change)}, list(ARCHITECTURES.values()))
+        axes.set_ylabel(label)
+    for axes in panels[:2]:
+        axes.set_yscale("log")
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(run("fig07_output_by_architecture", compute, claims, draw, caption))
