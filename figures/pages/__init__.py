@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Sequence
 
-PAGES = ("theorems",)
+PAGES = ("theorems", "contours")
 
 
 def make_page(name: str, arguments: Sequence[str]) -> int:
