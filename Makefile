@@ -35,11 +35,12 @@ lint: $(VENV)/.dev
 figures: docs/contour.png | $(VENV)/.dev
 	$(BIN)/python -m figures all
 	$(BIN)/python -m figures theorems
+	$(BIN)/python -m figures contours
 
-# The picture of the documents; it is kept in the repository.
-
-docs/contour.png: docs/contour_picture.py | $(VENV)/.demo
-	$(BIN)/python docs/contour_picture.py
+# The picture of the README; it is kept in the repository, in fewer colours.
+docs/contour.png: figures/fig20_contours.py figures/_contour.py | $(VENV)/.dev
+	$(BIN)/python -m figures fig20
+	$(BIN)/python -c "from PIL import Image; Image.open('figures/output/fig20_contours.png').convert('RGB').quantize(64).save('$@', optimize=True)"
 
 # The API pages, from the docstrings.
 docs: $(VENV)/.dev
