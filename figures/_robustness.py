@@ -17,30 +17,32 @@ METRICS = ("mse", "ssim", "pcc")
 _FACTOR, _MARGIN = 0.5, 0.05
 
 
-def three_attacks(metric: str, *, quick: bool, studies: Path, any_code: bool) -> Data:
+def three_attacks(metric: str, *, quick: bool, studies: Path, any_code: bool, imagenet: str) -> Data:
     """A metric of maps (to the target) and of images (to the original), ``[original and 2 defences, methods, pairs]``.
 
     Raises:
         ValueError: If the studies are not on the same pairs.
     """
-    found = [results(name, quick=quick, studies=studies, any_code=any_code) for name in ("table1", "table4", "table5")]
+    names = ("table1", "table4", "table5")
+    found = [results(name, quick=quick, studies=studies, any_code=any_code, imagenet=imagenet) for name in names]
     if any(other.pairs != found[0].pairs for other in found):
         raise ValueError("expected the studies table1, table4 and table5 on the same pairs, got others")
     columns = {"maps": f"explanation_{metric}_target", "images": f"image_{metric}"}
     return {
         what: np.array([[study.column(column, method=method) for method in DEFENDED] for study in found])
         for what, column in columns.items()
-    }
+    } | {"setting": np.array(found[0].setting)}
 
 
-def two_attacks(what: str, *, quick: bool, studies: Path, any_code: bool) -> Data:
+def two_attacks(what: str, *, quick: bool, studies: Path, any_code: bool, imagenet: str) -> Data:
     """All metrics of ``maps`` or ``images``, each ``[original and beta-smoothed, six methods, pairs]``."""
-    found = [results(name, quick=quick, studies=studies, any_code=any_code) for name in ("table1", "table5")]
+    names = ("table1", "table5")
+    found = [results(name, quick=quick, studies=studies, any_code=any_code, imagenet=imagenet) for name in names]
     form = "explanation_{}_target" if what == "maps" else "image_{}"
     return {
         metric: np.array([[study.column(form.format(metric), method=method) for method in METHODS] for study in found])
         for metric in METRICS
-    }
+    } | {"setting": np.array(found[0].setting)}
 
 
 def claims_of_scatter(data: Data, metric: str, *, failing: Collection[str] = ()) -> dict[str, Claim]:
@@ -109,20 +111,18 @@ def draw_boxes(data: Data, titles: dict[str, str]) -> Figure:
 def scatter_caption(data: Data, metric: str) -> str:
     """What was run for figures 15 to 17."""
     n = data["maps"].shape[2]
-    return f"""{metric.upper()} after targeted attacks on original maps (table 1), on SmoothGrad maps (table 4; 10 noisy
-        copies, noise level 0.1, fresh noise a step) and on beta-smoothed maps (table 5, beta 0.8): left between the map
-        and its target, right between the images; each marker one of the same {n} pairs. mnist_lenet, MNIST test images,
-        gradient (1500, 1500, 500 steps) and LRP (1500 each), explanation factor 2.5e7 for maps of 28x28; studies
-        table1, table4 and table5, pairs and noise of seed 0. The paper: VGG-16, ImageNet, factor 1e11."""
+    return f"""{metric.upper()} after targeted attacks on original maps (table 1), on SmoothGrad maps (table 4; 10
+        noisy copies, noise level 0.1, fresh noise a step) and on beta-smoothed maps (table 5, beta 0.8): left between
+        the map and its target, right between the images; each marker one of the same {n} pairs. Gradient (1500, 1500,
+        500 steps) and LRP (1500 each); pairs and noise of seed 0. {data["setting"]}"""
 
 
 def boxes_caption(data: Data, what: str) -> str:
     """What was run for figures 18 and 19."""
     n = data["mse"].shape[2]
-    measured = (
-        "between manipulated maps and their targets" if what == "maps" else "between manipulated and original images"
-    )
+    measured = {"maps": "between manipulated maps and targets", "images": "between manipulated and original images"}[
+        what
+    ]
     return f"""MSE, SSIM and PCC {measured}, for attacks on original explanations (rows of table 1) and on
-        beta-smoothed ones (table 5, beta 0.8), six methods, the same {n} pairs of MNIST test images on mnist_lenet (500
-        or 1500 and 200 to 1500 steps; explanation factor 2.5e7; studies table1 and table5, pairs of seed 0). Boxes:
-        median, quartiles, 10th and 90th percentile. The paper: VGG-16, ImageNet, factor 1e11."""
+        beta-smoothed ones (table 5, beta 0.8), six methods, the same {n} pairs, drawn with seed 0 (500 or 1500, and
+        200 to 1500 steps). Boxes: median, quartiles, 10th and 90th percentile. {data["setting"]}"""

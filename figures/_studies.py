@@ -14,12 +14,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from attacks.datasets import load_images
 from attacks.networks import Network
 from attacks.storage import load_result
 from attacks.studies import Plan, Study, load_study, plan
 from attacks.studies.folder import Folder, Loaded
 from attacks.studies.overrides import Override
+from attacks.studies.pairs import read_pairs
+from attacks.studies.sources import Patterns, Source
 from attacks.studies.summary import summary
+from attacks.studies.table import Table
 from attacks.studies.task import Task
 from attacks.studies.worker import run_task
 
@@ -81,6 +85,16 @@ class Results:
         """Names of images and targets."""
         return [(pair.image, pair.target) for pair in self.plan.study.pairs.names]
 
+    @property
+    def setting(self) -> str:
+        """What was run and how that differs from the paper, in words."""
+        study = self.plan.study
+        networks = ", ".join(dict.fromkeys(source.name for source in study.sources))
+        reasons = "; ".join(dict.fromkeys(override.reason for override in study.overrides))
+        differs = f"The paper: VGG-16 on ImageNet. Here: {reasons}." if reasons else "The setting is the paper's."
+        credits = ", ".join(study.pairs.credits)
+        return f"{networks}, {len(self.pairs)} pairs of test images ({credits}), study {study.name}. {differs}"
+
     def _tasks(self, selected: dict[str, str]) -> list[Task]:
         def chosen(task: Task) -> bool:
             c = task.combination
@@ -93,7 +107,7 @@ class Results:
         return tasks
 
 
-def results(name: str, *, quick: bool, studies: Path, any_code: bool = False) -> Results:
+def results(name: str, *, quick: bool, studies: Path, any_code: bool = False, imagenet: str = "") -> Results:
     """A study's results; what is missing is run first, and kept.
 
     Args:
@@ -101,15 +115,14 @@ def results(name: str, *, quick: bool, studies: Path, any_code: bool = False) ->
         quick: The first pairs and a few steps, on the study's own networks, in a folder of their own.
         studies: The folder of the folders of studies.
         any_code: Take results that another version of the code computed, and say so.
+        imagenet: A folder with ImageNet: VGG-16 with torchvision's weights in the place of the study's network.
 
     Raises:
         ValueError: If a task cannot be run.
         StoppedError: If the run ended early; the same call goes on from there.
     """
-    study = load_study(name)
-    study = _quick(study) if quick else study
-    planned = _planned(name, quick) if name == study.name else plan(study)
-    folder = Folder((studies / "quick" if quick else studies) / study.name)
+    planned = _planned(name, quick, imagenet)
+    folder = Folder((studies / "quick" if quick else studies) / planned.study.name)
     folder.prepare()
     if any_code:
         folder = _AnyCode(folder.path)
@@ -122,10 +135,30 @@ def results(name: str, *, quick: bool, studies: Path, any_code: bool = False) ->
 
 
 @functools.cache
-def _planned(name: str, quick: bool) -> Plan:
+def _planned(name: str, quick: bool, imagenet: str) -> Plan:
     """Loading networks, fitting patterns and reading pictures takes seconds: once a process for all figures."""
     study = load_study(name)
+    study = as_in_the_paper(study, imagenet) if imagenet else study
     return plan(_quick(study) if quick else study)
+
+
+def as_in_the_paper(study: Study, folder: str) -> Study:
+    """The study on VGG-16 with ImageNet's weights and 100 pairs of ImageNet's validation images, rows as printed.
+
+    Raises:
+        ValueError: If the folder does not hold ImageNet.
+    """
+    data = {"data": f"imagenet:{folder}", "count": len(study.pairs), "seed": 0}
+    fitted = study.patterns and Patterns(load_images(f"imagenet:{folder}", split="train"), study.patterns.count, None)
+    return dataclasses.replace(
+        study,
+        name=f"{study.name}-imagenet",
+        sources=(Source("vgg16", "vgg16", "pretrained"),),
+        pairs=read_pairs(Table(data, source=study.name), Path()),
+        patterns=fitted,
+        rows={},
+        overrides=(),
+    )
 
 
 def _quick(study: Study) -> Study:

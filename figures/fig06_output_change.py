@@ -13,25 +13,25 @@ from figures._script import Budget
 from figures._studies import results
 
 BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=40)
+PAPER = {"imagenet": "{folder}"}
 _COLUMNS = ("logits_change", "softmax_change", "probability_before", "probability_after", "class_kept")
 
 
-def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False) -> Data:
+def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
     """The study of table 1: norms of the change of logits and probabilities, ``[methods, pairs]``."""
-    found = results("table1", quick=quick, studies=studies, any_code=any_code)
+    found = results("table1", quick=quick, studies=studies, any_code=any_code, imagenet=imagenet)
     return {
         name: np.stack([found.column(f"output_{name}", method=method) for method in METHODS]).astype(float)
         for name in _COLUMNS
-    }
+    } | {"setting": np.array(found.setting)}
 
 
 def caption(data: Data) -> str:
     """What was run."""
-    return f"""Change of the output by the manipulation of {data["class_kept"].shape[1]} MNIST test images, each
-        towards the map of another one, on the LeNet-like mnist_lenet with the six rows of table 1 (500 or 1500 steps;
-        study table1, pairs drawn with seed 0). Left: norm of the change of the logits; middle: of the class
-        probabilities; right: change of the winning class's probability. Boxes: median, quartiles, 10th and 90th
-        percentile. The paper: VGG-16, ImageNet."""
+    return f"""Change of the output by the manipulation of {data["class_kept"].shape[1]} images, each towards the map
+        of another one, six rows of table 1 (500 or 1500 steps; pairs drawn with seed 0). Left: norm of the change of
+        the logits; middle: of the class probabilities; right: change of the winning class's probability. Boxes:
+        median, quartiles, 10th and 90th percentile. {data["setting"]}"""
 
 
 def claims(data: Data) -> dict[str, Claim]:

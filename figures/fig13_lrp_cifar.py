@@ -11,7 +11,7 @@ from attacks import load_images, load_network, load_table, manipulate, target_ma
 from attacks.small_networks import accuracy
 from figures._claim import Claim, Data
 from figures._draw import TWO_COLUMNS, show_image, show_map
-from figures._inputs import drawn_images
+from figures._inputs import CIFAR_UNIT, drawn_images, step_for
 from figures._run import run
 from figures._script import Budget
 
@@ -26,7 +26,8 @@ def compute(*, seed: int, quick: bool, network: str = "mnist_vgg", weights: str 
     loaded = load_network(network, weights=weights or None)
     x, _ = drawn_images(loaded, data, 2 * pairs, seed=seed)
     row = load_table(3)["lrp"]
-    config = replace(row, network=network, iterations=4 if quick else row.iterations)
+    step = step_for(loaded, row.lr, CIFAR_UNIT)
+    config = replace(row, network=network, lr=step, iterations=4 if quick else row.iterations)
     targets = target_map(loaded, x[pairs:], config=config)
     result = manipulate(loaded, x[:pairs], targets, config=config, chunk=pairs)
     test = load_images(data)
@@ -48,16 +49,17 @@ def compute(*, seed: int, quick: bool, network: str = "mnist_vgg", weights: str 
         "network": np.array(network),
         "data": np.array(data.partition(":")[0]),
         "steps": np.array(config.iterations),
+        "lr": np.array(config.lr),
     }
 
 
 def caption(data: Data) -> str:
     """What was run."""
-    return f"""LRP maps manipulated by the row of table 3 ({data["steps"]} steps, lr 2e-4, factors 1e7 and 1e2, logits
-        held) on {data["network"]} with {data["data"]} test images: two examples of {len(data["kept"])} pairs drawn
-        with seed 0. Accuracy of the network on the test images: {100 * float(data["accuracy"]):.1f} %. The paper:
-        VGG-16 on CIFAR-10 with 92 %; mnist_vgg and MNIST stand in for them unless a CIFAR-10 folder and weights are
-        named."""
+    return f"""LRP maps manipulated by the row of table 3 ({data["steps"]} steps, lr {float(data["lr"]):.3g}, factors
+        1e7 and 1e2, logits held) on {data["network"]} with {data["data"]} test images: two examples of
+        {len(data["kept"])} pairs drawn with seed 0. Accuracy of the network on the test images:
+        {100 * float(data["accuracy"]):.1f} %. The paper: VGG-16 on CIFAR-10 with 92 %; mnist_vgg and MNIST stand in
+        for them, with the printed lr in pixels (0.247 of it), unless a CIFAR-10 folder and weights are named."""
 
 
 def claims(data: Data) -> dict[str, Claim]:

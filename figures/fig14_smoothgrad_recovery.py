@@ -17,14 +17,15 @@ from figures._script import Budget
 from figures._studies import results
 
 BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=1)
+PAPER = {"imagenet": "{folder}"}
 METHODS = ("gradient", "lrp")
 LEVELS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 SHOWN = (0, 2, 3, 5)  # of the levels, in the panel of pictures
 
 
-def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False) -> Data:
+def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
     """PCC of the manipulated image's SmoothGrad map to target and original, ``[methods, levels, pairs]``; pictures."""
-    found = results("table1", quick=quick, studies=studies, any_code=any_code)
+    found = results("table1", quick=quick, studies=studies, any_code=any_code, imagenet=imagenet)
     network = found.network(found.plan.study.sources[0].name)
     data: dict[str, list[object]] = {"to_target": [], "to_original": [], "maps": [], "inputs": []}
     for method in METHODS:
@@ -37,17 +38,19 @@ def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool =
         data["maps"].append(torch.stack([maps[i][0] for i in SHOWN]).numpy())
         noisy = [x[:1] + smooth[i].displacements(network, x[:1])[:1] for i in SHOWN]
         data["inputs"].append(torch.cat([network.pixels(network.clamp(image)) for image in noisy]).numpy())
-    return {name: np.array(value) for name, value in data.items()} | {"noise": np.array(LEVELS)}
+    return {name: np.array(value) for name, value in data.items()} | {
+        "noise": np.array(LEVELS),
+        "setting": np.array(found.setting),
+    }
 
 
 def caption(data: Data) -> str:
     """What was run."""
     return f"""SmoothGrad (10 noisy copies, sigma = noise level times the input range) on manipulated images. Left:
         correlation of its map with the target and with the original (ReLU, undefended) explanation over the noise
-        level; median, 10th and 90th percentile of {data["to_target"].shape[2]} MNIST test images on mnist_lenet,
-        attacked by the rows gradient and LRP of table 1 (1500 steps, explanation factor 2.5e7; study table1, seed 0).
-        Centre and right: one noisy network input (clipped to be shown) and the map as the noise grows. The paper:
-        VGG-16, ImageNet."""
+        level; median, 10th and 90th percentile of {data["to_target"].shape[2]} images attacked by the rows gradient
+        and LRP of table 1 (1500 steps, seed 0). Centre and right: one noisy network input (clipped to be shown) and
+        the map as the noise grows. {data["setting"]}"""
 
 
 def claims(data: Data) -> dict[str, Claim]:

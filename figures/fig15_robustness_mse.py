@@ -11,12 +11,13 @@ from figures._run import STUDIES, run
 from figures._script import Budget
 
 BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=40)
+PAPER = {"imagenet": "{folder}"}
 _FAILING: frozenset[str] = frozenset()
 
 
-def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False) -> Data:
+def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
     """The studies of tables 1, 4 and 5."""
-    return three_attacks("mse", quick=quick, studies=studies, any_code=any_code)
+    return three_attacks("mse", quick=quick, studies=studies, any_code=any_code, imagenet=imagenet)
 
 
 def caption(data: Data) -> str:
