@@ -2,7 +2,7 @@
 
 from curvature.bounds import BOUNDS, curvature_bounds, tightest
 from curvature.bounds.bound import Bound
-from curvature.certificate import Certificate, certify_explanation, explanation_bounds
+from curvature.certificate import Certificate, Certifier, certify_explanation, explanation_bounds
 from curvature.demo_networks import contour_network, digits_network
 from curvature.derivatives import fastest_order, gradient, hessian, hvp, hvp_order
 from curvature.distance_bound import geodesic_distance_bound, level_set_is_connected
@@ -30,6 +30,7 @@ __all__ = [
     "BOUNDS",
     "Bound",
     "Certificate",
+    "Certifier",
     "DegenerateLevelSetError",
     "ExtremeCurvatures",
     "FeedForward",

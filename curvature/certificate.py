@@ -14,7 +14,7 @@ not. The least gives the chord :math:`\|n(y) - n(x)\| \le 2\sin(\theta/2)`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -25,14 +25,17 @@ from torch import Tensor, nn
 from curvature.bounds.bound import Bound
 from curvature.bounds.entrywise_local import entrywise_local
 from curvature.bounds.first_order_local import GradientRemainder, LocalExpansion, expand
+from curvature.bounds.operator_local import Layers, OperatorExpansion, Remainder, expand_in_norms
 from curvature.bounds.rounding import gradient_with_error, up
 from curvature.derivatives import require_finite
 from curvature.errors import NoCertificateError, UnsupportedModuleError
-from curvature.feedforward import FeedForward, feed_forward
+from curvature.feedforward import FeedForward, unroll
 from curvature.networks import hypotheses
-from curvature.search import attained_change, attained_curvature
+from curvature.search import Ascent, attained_change, attained_curvature
 
-_SHELLS = 4  # of the gradient's remainder; more gain less than 2 %
+_SHELLS = 4  # of the gradient's remainder; on the digits network more gain less than 2 %
+_WIDE = 2**20  # numbers in a Jacobian above which only its norms are bounded, not its entries
+_LARGE = 256  # numbers in a point above which the search is short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +90,12 @@ def certify_explanation(
     Exactness: upper bounds (lower for cosine and gradient norm); attained values are estimates from
     the other side. Cost: the set-up of rung 8 and one radius; the search, a batched gradient a step.
     """
-    _require_radii([radius])
-    net, point, channels = _unrolled(module, x, target_class)
-    return certify_network(net, point, radius, channels=channels, search=search)
+    require_radii([radius])
+    certifier = Certifier(module, x)
+    (certificate,) = certifier.certify(x, target_class=target_class, radii=[radius], curvature=True)
+    if not search:
+        return certificate
+    return _with_attained(certificate, certifier.unrolled.scalar(target_class), x.detach().double().flatten())
 
 
 def explanation_bounds(
@@ -118,12 +124,62 @@ def explanation_bounds(
     Exactness: as there. Cost: one set-up; a radius then takes one remainder for each shell, of
     which a ball uses those of the smaller balls inside it.
     """
-    _require_radii(radii)
-    net, point, channels = _unrolled(module, x, target_class)
-    return certify_radii(net, point, radii, channels=channels, curvature=curvature)
+    require_radii(radii)
+    return Certifier(module, x).certify(x, target_class=target_class, radii=radii, curvature=curvature)
 
 
-def _require_radii(radii: Sequence[float]) -> None:
+class Certifier:
+    """The certificates of one network, unrolled once for all points, classes and radii.
+
+    Args:
+        module: As in ``certify_explanation``; later changes of it are not seen.
+        x: One point without the batch dimension; all points have its shape.
+
+    Raises:
+        ValueError: If x is not finite or too small.
+        UnsupportedModuleError: As ``certify_explanation``.
+    """
+
+    def __init__(self, module: nn.Module, x: Float[Tensor, "*shape"]) -> None:
+        _require_point(x)
+        rough = hypotheses(module)
+        if rough:
+            named = "; ".join(f"'{r.path}' ({r.kind}) {r.reason}" for r in rough)
+            raise UnsupportedModuleError(
+                f"no certificate for a network that is not smooth: {named}; soften it, use average pooling"
+            )
+        self.shape = x.shape
+        self.unrolled = unroll(module, x.detach().double())
+        self._layers: Layers | None = None
+
+    def certify(
+        self, x: Float[Tensor, "*shape"], *, target_class: int, radii: Sequence[float], curvature: bool = False
+    ) -> list[Certificate]:
+        """The certificates of one point; see ``explanation_bounds``.
+
+        Raises:
+            ValueError: If x is not finite or of another shape, or a radius or the class is out of range.
+        """
+        _require_point(x)
+        require_radii(radii)
+        if x.shape != self.shape:
+            raise ValueError(
+                f"expected a point of shape {tuple(self.shape)}, got {tuple(x.shape)}; make a new Certifier"
+            )
+        channels = x.shape[0] if x.ndim == 3 else 1
+        net = self.unrolled.scalar(target_class)
+        point = x.detach().double().flatten()
+        return certify_radii(net, point, radii, channels=channels, curvature=curvature, layers=self.layers)
+
+    def layers(self) -> Layers:
+        """What the bounds of wide networks share; prepared when first asked for."""
+        if self._layers is None:
+            self._layers = Layers(self.unrolled.weights)
+        return self._layers
+
+
+def require_radii(radii: Sequence[float]) -> None:
+    """Reject an empty list, and radii that are negative or not finite."""
     if len(radii) == 0:
         raise ValueError("expected at least one radius, got none")
     for radius in radii:
@@ -131,21 +187,12 @@ def _require_radii(radii: Sequence[float]) -> None:
             raise ValueError(f"expected a finite radius >= 0, got {radius}")
 
 
-def _unrolled(module: nn.Module, x: Tensor, target_class: int) -> tuple[FeedForward, Tensor, int]:
-    """The network as matrices, the point as a vector, and its channels."""
+def _require_point(x: Tensor) -> None:
     require_finite(x)
-    x = x.detach().double()
     if x.numel() < 2:
         raise ValueError(
             f"expected a point with at least two numbers, got shape {tuple(x.shape)}; in R^1 a normal cannot turn"
         )
-    rough = hypotheses(module)
-    if rough:
-        named = "; ".join(f"'{r.path}' ({r.kind}) {r.reason}" for r in rough)
-        raise UnsupportedModuleError(
-            f"no certificate for a network that is not smooth: {named}; soften it, use average pooling"
-        )
-    return feed_forward(module, x, target_class), x.flatten(), x.shape[0] if x.ndim == 3 else 1
 
 
 def certify_network(
@@ -156,23 +203,33 @@ def certify_network(
     ``channels`` leading blocks of x are summed by the abs-sum map; nothing else depends on it.
     """
     (certificate,) = certify_radii(net, x, [radius], channels=channels, curvature=True)
-    if not search:
-        return certificate
-    return replace(
-        certificate,
-        change_attained=attained_change(net, x, radius).value,
-        curvature_attained=attained_curvature(net, x, radius).value,
-    )
+    return _with_attained(certificate, net, x) if search else certificate
 
 
-def certify_radii(
-    net: FeedForward, x: Float[Tensor, " n"], radii: Sequence[float], *, channels: int = 1, curvature: bool = False
+def _with_attained(certificate: Certificate, net: FeedForward, x: Tensor) -> Certificate:
+    search = Ascent() if len(x) <= _LARGE else Ascent(steps=30, restarts=4)
+    change = attained_change(net, x, certificate.radius, search=search).value
+    bent = attained_curvature(net, x, certificate.radius, search=search).value
+    return replace(certificate, change_attained=change, curvature_attained=bent)
+
+
+def certify_radii(  # noqa: PLR0913
+    net: FeedForward,
+    x: Float[Tensor, " n"],
+    radii: Sequence[float],
+    *,
+    channels: int = 1,
+    curvature: bool = False,
+    layers: Callable[[], Layers] | None = None,
 ) -> list[Certificate]:
-    """The certificates of a network that is given as matrices; see ``explanation_bounds``."""
+    """The certificates of a network that is given as matrices; see ``explanation_bounds``.
+
+    ``layers`` gives what the bounds of wide networks share; by default it is made anew.
+    """
     try:
         G, off = gradient_with_error(net, x)
         ascending = sorted(set(radii))
-        balls = dict(zip(ascending, _balls(net, x, ascending, curvature=curvature), strict=True))
+        balls = dict(zip(ascending, _balls(net, x, ascending, curvature, layers), strict=True))
     except NoCertificateError as error:
         return [_vacuous(radius, str(error)) for radius in radii]
     norm = float(torch.linalg.vector_norm(G))
@@ -197,14 +254,46 @@ class _Ball(NamedTuple):
     bound: Bound
 
 
-def _balls(net: FeedForward, x: Tensor, radii: list[float], *, curvature: bool) -> list[_Ball]:
-    """Rung 8, or rung 7 alone where the third derivative is too large to be stored."""
+def _balls(
+    net: FeedForward, x: Tensor, radii: list[float], curvature: bool, layers: Callable[[], Layers] | None
+) -> list[_Ball]:
+    """Rung 8, or rung 7 in its two forms where the third derivative is too large to be stored."""
     try:
         expansion = expand(net, x)
     except NoCertificateError:
-        return [_entrywise_ball(net, x, radius) for radius in radii]
+        in_norms = _operator_balls(net, x, radii, curvature, layers)
+        if max(map(len, net.weights)) * len(x) > _WIDE:
+            return in_norms
+        entrywise = [_entrywise_ball(net, x, radius) for radius in radii]
+        return [_better(*pair) for pair in zip(in_norms, entrywise, strict=True)]
     remainders = expansion.gradient_remainders(radii, shells=_SHELLS)
     return [_ball(expansion, radius, G2, curvature) for radius, G2 in zip(radii, remainders, strict=True)]
+
+
+def _operator_balls(
+    net: FeedForward, x: Tensor, radii: list[float], curvature: bool, layers: Callable[[], Layers] | None
+) -> list[_Ball]:
+    expansion = expand_in_norms(net, x, layers() if layers else None)
+    balls = []
+    for radius, G2 in zip(radii, expansion.gradient_remainders(radii, shells=_SHELLS), strict=True):
+        bound = Bound(exactness="none", reason=f"the deviation of the Hessian overflows at radius {radius}")
+        if G2 is not None:
+            bound = Bound(hessian=G2.hessian, gradient_change=up(radius * expansion.H_norm + G2.whole))
+            if curvature:
+                try:
+                    bound = replace(bound, curvature=expansion.curvature(radius, G2))
+                except NoCertificateError as error:
+                    bound = replace(bound, reason=str(error))
+        angle = angle_bound(expansion, G2, bound, radius)
+        balls.append(_Ball(angle, _gradient_norm(expansion, G2, bound, radius), bound))
+    return balls
+
+
+def _better(first: _Ball, second: _Ball) -> _Ball:
+    bent = [b.bound.curvature for b in (first, second) if b.bound.curvature is not None]
+    bound = first.bound if first.bound.curvature is not None else second.bound
+    bound = replace(bound, curvature=min(bent, default=None))
+    return _Ball(min(first.angle, second.angle), max(first.gradient_norm, second.gradient_norm), bound)
 
 
 def _entrywise_ball(net: FeedForward, x: Tensor, radius: float) -> _Ball:
@@ -226,7 +315,9 @@ def _ball(expansion: LocalExpansion, radius: float, G2: GradientRemainder | None
     return _Ball(angle, _gradient_norm(expansion, G2, bound, radius), bound)
 
 
-def angle_bound(expansion: LocalExpansion, G2: GradientRemainder | None, bound: Bound, radius: float) -> float:
+def angle_bound(
+    expansion: LocalExpansion | OperatorExpansion, G2: GradientRemainder | Remainder | None, bound: Bound, radius: float
+) -> float:
     """The least of the three bounds of the angle between n(x) and n(y), radians; inf if none holds."""
     norm = float(torch.linalg.vector_norm(expansion.G))
     margin = 1e-12 * norm + expansion.gradient_error
@@ -290,7 +381,9 @@ def _certificate(ball: _Ball, norm: float, radius: float) -> Certificate:
     )
 
 
-def _gradient_norm(expansion: LocalExpansion, G2: GradientRemainder | None, bound: Bound, radius: float) -> float:
+def _gradient_norm(
+    expansion: LocalExpansion | OperatorExpansion, G2: GradientRemainder | Remainder | None, bound: Bound, radius: float
+) -> float:
     """The better of ``||G|| - delta`` and the normal part ``||G|| - r ||Hn|| - gamma_n``."""
     norm = float(torch.linalg.vector_norm(expansion.G))
     lower = -math.inf if bound.gradient_change is None else norm - bound.gradient_change

@@ -126,18 +126,65 @@ class Curves:
         return (H + H.mT) / 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unrolled:
+    """A network with all its outputs as matrices; ``scalar`` picks one, and shares them.
+
+    Attributes:
+        weights: As in ``FeedForward``.
+        biases: As there.
+        heads: ``[classes, n_{L-1}]``.
+        head_biases: ``[classes]``.
+        beta: As there.
+    """
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    heads: Tensor
+    head_biases: Tensor
+    beta: float
+
+    def scalar(self, target_class: int) -> FeedForward:
+        """The network of one output.
+
+        Raises:
+            ValueError: If ``target_class`` is out of range.
+        """
+        classes = len(self.heads)
+        if not 0 <= target_class < classes:
+            raise ValueError(f"expected target_class in 0..{classes - 1}, got {target_class}")
+        return FeedForward(
+            weights=self.weights, biases=self.biases, head=self.heads[target_class].clone(),
+            head_bias=self.head_biases[target_class].clone(), beta=self.beta,
+        )  # fmt: skip
+
+
 def feed_forward(module: nn.Module, x: Float[Tensor, "*shape"], target_class: int) -> FeedForward:
-    """Unroll a softened feed-forward module into matrices.
+    """Unroll a softened feed-forward module into matrices, for one output.
+
+    Args:
+        module: As in ``unroll``.
+        x: As there.
+        target_class: Which output is the scalar field.
+
+    Raises:
+        UnsupportedModuleError: As ``unroll``.
+        ValueError: If ``target_class`` is out of range or the softplus betas differ.
+    """
+    return unroll(module, x).scalar(target_class)
+
+
+def unroll(module: nn.Module, x: Float[Tensor, "*shape"]) -> Unrolled:
+    """Unroll a softened feed-forward module into matrices, for all outputs.
 
     Args:
         module: A stack of linear, convolution, batch norm, average pool, flatten and
             softplus layers (one beta), that ends in a linear layer. Not changed.
         x: One point without the batch dimension; only its shape is used.
-        target_class: Which output is the scalar field.
 
     Raises:
         UnsupportedModuleError: If a layer is of another kind, or carries a forward hook; names its path.
-        ValueError: If ``target_class`` is out of range or the softplus betas differ.
+        ValueError: If the softplus betas differ.
     """
     own, probe = copy.deepcopy(module).double(), probe_point(x.shape)
     stages = _stages(own)
@@ -162,15 +209,7 @@ def feed_forward(module: nn.Module, x: Float[Tensor, "*shape"], target_class: in
         fresh = False
     if not weights or len(betas) > 1:
         raise ValueError(f"expected softplus layers that share one beta, got betas {sorted(betas)}; call soften first")
-    if not 0 <= target_class < len(b):
-        raise ValueError(f"expected target_class in 0..{len(b) - 1}, got {target_class}")
-    return FeedForward(
-        weights=tuple(weights),
-        biases=tuple(biases),
-        head=W[target_class].clone(),
-        head_bias=b[target_class].clone(),
-        beta=betas.pop(),
-    )
+    return Unrolled(weights=tuple(weights), biases=tuple(biases), heads=W, head_biases=b, beta=betas.pop())
 
 
 def _stages(module: nn.Module) -> list[Callable[[Tensor], Tensor]]:

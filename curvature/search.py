@@ -14,6 +14,8 @@ from torch import Tensor
 
 from curvature.feedforward import Curves, FeedForward
 
+_DENSE = 256  # dimensions from which Hessians are only multiplied with, not formed
+
 
 class Attained(NamedTuple):
     """The largest value found and the point, ``[n]``, at which it was found."""
@@ -51,8 +53,9 @@ def attained_curvature(
     if radius == 0:
         starts = starts[:1]
     best, best_value = x.clone(), -math.inf
+    v = starts
     for step in range(search.steps if radius > 0 else 1):
-        values, v = _leading(net, starts)
+        values, v = _leading(net, starts, v if step else None)
         top = int(values.argmax())
         if float(values[top]) > best_value:
             best, best_value = starts[top].clone(), float(values[top])
@@ -61,7 +64,7 @@ def attained_curvature(
             objective = _rayleigh(net.curves(points), v).abs()
             (ascent,) = torch.autograd.grad(objective.sum(), points)
         starts = _step(x, radius, starts, ascent, _rate(step, search.steps))
-    values, _ = _leading(net, starts)
+    values, _ = _leading(net, starts, v)
     top = int(values.argmax())
     return Attained(float(values[top]), starts[top]) if float(values[top]) > best_value else Attained(best_value, best)
 
@@ -132,8 +135,13 @@ def _project(x: Tensor, radius: float, points: Tensor) -> Tensor:
     return x + offset * (radius * (1 - 1e-12) / length).clamp_max(1.0)
 
 
-def _leading(net: FeedForward, points: Tensor) -> tuple[Tensor, Tensor]:
-    """``max|kappa|`` and its unit direction at every point, by dense eigendecomposition."""
+def _leading(net: FeedForward, points: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+    """``max|kappa|`` and its unit direction at every point.
+
+    By dense eigendecomposition; in many dimensions from below, by power iteration from the directions before.
+    """
+    if points.shape[1] > _DENSE:
+        return _power(net, points, before)
     curves = net.curves(points)
     G, H = curves.gradient(), curves.hessian()
     norm = torch.linalg.vector_norm(G, dim=-1)
@@ -145,6 +153,20 @@ def _leading(net: FeedForward, points: Tensor) -> tuple[Tensor, Tensor]:
     index = values.abs().argmax(-1)
     v = vectors.gather(-1, index[:, None, None].expand(-1, vectors.shape[1], 1))[..., 0]
     return values.abs().gather(-1, index[:, None])[:, 0], v
+
+
+def _power(net: FeedForward, points: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A Rayleigh quotient of the shape operator at every point, its magnitude from below, and the direction."""
+    curves = net.curves(points)
+    G = curves.gradient()
+    norm = torch.linalg.vector_norm(G, dim=-1).clamp_min(1e-300)
+    n = G / norm[:, None]
+    v = curves.hvp(torch.roll(n, 1, dims=-1)) if before is None else before
+    for _ in range(20 if before is None else 2):
+        v = curves.hvp(v - (v * n).sum(-1, keepdim=True) * n)
+        v = v - (v * n).sum(-1, keepdim=True) * n
+        v = v / torch.linalg.vector_norm(v, dim=-1, keepdim=True).clamp_min(1e-300)
+    return torch.nan_to_num(_rayleigh(curves, v).abs(), nan=0.0), v
 
 
 def _rayleigh(curves: Curves, v: Tensor) -> Tensor:

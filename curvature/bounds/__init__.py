@@ -14,6 +14,7 @@ from curvature.bounds.entesari_2024 import entesari_2024, entesari_2024_graph
 from curvature.bounds.entrywise_local import entrywise_local
 from curvature.bounds.first_order_local import first_order_local
 from curvature.bounds.frobenius import frobenius, frobenius_paper
+from curvature.bounds.operator_local import operator_local
 from curvature.bounds.sign_aware import sign_aware
 from curvature.bounds.singla_feizi_2020 import singla_feizi_2020
 from curvature.bounds.spectral import spectral
@@ -32,6 +33,7 @@ BOUNDS: dict[str, Rung] = {
     "sign_aware": sign_aware,
     "anchored": anchored,
     "entrywise_local": entrywise_local,
+    "operator_local": operator_local,
     "first_order_local": first_order_local,
     "branch_and_bound": branch_and_bound,
 }

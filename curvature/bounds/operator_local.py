@@ -9,11 +9,15 @@ With :math:`A_l = \partial z_l/\partial x`, :math:`F_l = \partial f/\partial a_l
       + 2\,\mathrm{sym}\,K_l^T\delta_l\Delta_l + 2\,\mathrm{sym}\,A_l^T\gamma_l\Delta_l + \Delta_l^T g_l(y)\Delta_l .
 
 The first two terms lie between :math:`\pm D`, D one matrix ``[n, n]`` of the form
-:math:`\sum A^T\mathrm{diag}(\ge 0)A + K^T\mathrm{diag}(\ge 0)K`; the others are bounded by products of norms
-:math:`\|\sqrt c\,\Delta_{l+1}\| \le \|\sqrt c\,W\sqrt{\bar\delta_l}\|\|\sqrt{\bar\delta_l}A_l\| +
-\|\sqrt c\,W\sqrt{\bar s'_l}\|\|\sqrt{\bar s'_l}\Delta_l\|`. Nothing larger than a layer's matrix or ``[n, n]``
+:math:`\sum A^T\mathrm{diag}(\ge 0)A + K^T\mathrm{diag}(\ge 0)K`; the others are bounded by products of norms,
+
+.. math::
+    \|\sqrt c\,\Delta_{l+1}\| \le \|\sqrt c\,W\sqrt{\bar\delta_l}\|\,\|\sqrt{\bar\delta_l}A_l\|
+      + \|\sqrt c\,W\sqrt{\bar s'_l}\|\,\|\sqrt{\bar s'_l}\Delta_l\| .
+
+Nothing larger than a layer's matrix or ``[n, n]``
 is stored, and all bounds shrink at least linearly with the distance from the centre.
-See ``docs/derivations.md``, section 2a.
+See ``docs/derivations.md``, section 1a.
 """
 
 import math
@@ -52,14 +56,14 @@ _STEEPEST = {1: 0.0963, 2: 0.1251}  # above the largest third and fourth derivat
 
 
 class Merged(NamedTuple):
-    """A matrix as ``C[:, index]``: equal columns, as those of one pooling window, are kept once."""
+    """A matrix as ``C[:, groups]``: equal columns, as those of one pooling window, are kept once."""
 
     C: Tensor
-    index: Tensor
+    groups: Tensor
 
     def pool(self, v: Tensor) -> Tensor:
         """Sums of the rows (or numbers) of ``v`` over each set of equal columns."""
-        return torch.zeros(self.C.shape[1], *v.shape[1:], dtype=v.dtype).index_add_(0, self.index, v)
+        return torch.zeros(self.C.shape[1], *v.shape[1:], dtype=v.dtype).index_add_(0, self.groups, v)
 
 
 class Layers:
@@ -81,12 +85,16 @@ class Layers:
 
 
 class Deviation(NamedTuple):
-    r"""``-D - cI <= H(y) - H <= D + cI`` on a ball, for a ball of t times its radius with t D and t c."""
+    r"""``-D - cI <= H(y) - H <= D + cI`` on a ball; at t times its radius, t (D + cI) + ``fixed`` I is enough.
+
+    ``fixed``, a part of c, is what rounding does to H. ``norm`` bounds ``||D + cI||``, ``normal`` the form at n.
+    """
 
     D: Tensor
     c: float
     norm: float
-    normal: float  # n^T (D + cI) n
+    normal: float
+    fixed: float
 
 
 class Remainder(NamedTuple):
@@ -139,7 +147,8 @@ class OperatorExpansion:
         r"""Bounds of :math:`G_2 = \int_0^1 (H(x + tu) - H)u\,dt` on concentric balls, ascending radii.
 
         The deviation is at most :math:`(t/s)D(s)` at distance t <= s, so that the shell between s' and s
-        adds at most :math:`\|D(s)\|(s^2 - s'^2)/(2s)`; None from the first radius on that overflows.
+        adds at most :math:`\|D(s)\|(s^2 - s'^2)/(2s)`, and its width times the rounding error of H. None from the
+        first radius on that overflows.
         """
         results: list[Remainder | None] = []
         whole, normal, before = 0.0, 0.0, 0.0
@@ -149,8 +158,9 @@ class OperatorExpansion:
             for below, s in pairwise(edges):
                 deviation = self.deviation(s)
                 share = (s - below) * (s + below) / max(2 * s, TINY)
-                whole += up(deviation.norm * share)
-                normal += up(math.sqrt(max(deviation.norm * deviation.normal, 0.0)) * share)
+                fixed = deviation.fixed * (s - below)
+                whole += up(deviation.norm * share + fixed)
+                normal += up(math.sqrt(max(deviation.norm * deviation.normal, 0.0)) * share + fixed)
             before = radius
             if not math.isfinite(whole + normal):
                 return results + [None] * (len(radii) - len(results))
@@ -162,12 +172,13 @@ class OperatorExpansion:
         """The Loewner bound of H(y) - H on the ball, rounding included."""
         sweep = _Sweep(self, radius)
         if not sweep.finite:
-            return Deviation(torch.zeros_like(self.H), math.inf, math.inf, math.inf)
+            return Deviation(torch.zeros_like(self.H), *(math.inf,) * 4)
         D = sweep.D
         n = self.G / torch.linalg.vector_norm(self.G)
         trace = float(D.diagonal().sum())
         c = up(sweep.c + 8 * gamma(4 * max(map(len, self.A)) + len(n) + 64) * trace)
-        return Deviation(D, c, up(positive_form_bound(D) + c), up(max(float(n @ D @ n), 0.0) + c + 1e-12 * trace))
+        normal = up(max(float(n @ D @ n), 0.0) + c + 1e-12 * trace)
+        return Deviation(D, c, up(positive_form_bound(D) + c), normal, sweep.fixed)
 
     def curvature(self, radius: float, remainder: Remainder) -> float:
         """The turned form on the ball, as rung 7's.
@@ -267,10 +278,10 @@ def expand_in_norms(net: FeedForward, x: Float[Tensor, " n"], layers: Layers | N
     for i in reversed(range(1, len(A))):
         W, s, bend = layers.merged[i - 1], curves.slopes[i], curves.bends[i]
         g, g_abs = (curves.sensitivities[i] * bend)[:, None], F_abs[0] * bend
-        index = layers.merged[i].index if i < len(A) - 1 else torch.zeros(len(s), dtype=torch.long)
+        index = layers.merged[i].groups if i < len(A) - 1 else torch.zeros(len(s), dtype=torch.long)
         K.insert(0, W.C.T @ (g * A[i] + s[:, None] * K[0][index]))
         K_abs.insert(0, W.C.abs().T @ (g_abs * A_abs[i] + s * K_abs[0][index]) * (1 + 1e-11))
-        F_abs.insert(0, (W.C.abs().T @ (s * F_abs[0]))[W.index] * (1 + 1e-11))
+        F_abs.insert(0, (W.C.abs().T @ (s * F_abs[0]))[W.groups] * (1 + 1e-11))
     H = torch.zeros(len(x), len(x), dtype=x.dtype)
     for i, J in enumerate(A):
         w = curves.sensitivities[i] * curves.bends[i]
@@ -308,7 +319,7 @@ class _Sweep:
             map(math.isfinite, (*self.turned, *self.moved))
         )
         self.D = torch.zeros_like(centre.H)
-        self.c = 0.0
+        self.c, self.fixed = 0.0, 0.0
         if self.finite:
             self._backward()
             self.finite = math.isfinite(self.c) and bool(torch.isfinite(self.D).all())
@@ -366,7 +377,8 @@ class _Sweep:
                 outer = W.pool(self.slope[i - 1])
                 K_moved = up(sum(_weighted_norm(W.C, w, outer) * size for w, size in parts))
             rows = row_norm_bounds(centre.K[i - 1]) + rows + centre.relative * centre.K_abs[i - 1]
-            phi = self.radius * rows[W.index]
+            direct = W.C.abs().T @ (self.delta[i] * F + self.slope[i] * phi) * (1 + 1e-11)
+            phi = torch.minimum(self.radius * rows, direct)[W.groups]
         self.D = (self.D + self.D.T) / 2
 
     def _add_forms(self, i: int, gamma_: Tensor) -> None:
@@ -381,12 +393,14 @@ class _Sweep:
             self.D = self.D + _form(centre.K[i], pooled)
         self.D = self.D + (centre.layers.first_form(weights) if i == 0 else _form(centre.A[i], weights))
         A_abs, K_abs = centre.A_abs[i], centre.K_abs[i][index]
-        scale = ((centre.F_abs[i] * self.bend[i] + gamma_) * A_abs.square() + 2 * self.delta[i] * K_abs * A_abs).sum()
-        self.c += up(centre.relative * float(scale))
+        scale = (gamma_ * A_abs.square() + 2 * self.delta[i] * K_abs * A_abs).sum()
+        fixed = up(centre.relative * float((centre.F_abs[i] * self.bend[i] * A_abs.square()).sum()))
+        self.fixed += fixed
+        self.c += up(centre.relative * float(scale) + fixed)
 
     def _index(self, i: int) -> Tensor:
         if i < len(self.centre.A) - 1:
-            return self.centre.layers.merged[i].index
+            return self.centre.layers.merged[i].groups
         return torch.zeros(len(self.centre.A[i]), dtype=torch.long)
 
     def _norm(self, i: int, weights: Tensor) -> float:

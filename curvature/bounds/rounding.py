@@ -120,14 +120,16 @@ def cholesky_accepts(M: Float[Tensor, "n n"], slack: float) -> bool:
 def preactivation_errors(net: FeedForward, x: Float[Tensor, " n"]) -> list[Tensor]:
     r"""Bounds on the error of the float64 pre-activations at x, each ``[n_l]``.
 
-    :math:`\epsilon_l = \gamma_{n+2}(|W_l||a| + |b_l|) + |W_l|\epsilon_{l-1}^a`,
-    :math:`\epsilon^a = \epsilon_l + 8u(|a| + 1/\beta)`, as softplus has slope below 1.
+    :math:`\epsilon_l = \gamma_{k+2}(|W_l||a| + |b_l|) + |W_l|\epsilon_{l-1}^a`,
+    :math:`\epsilon^a = \epsilon_l + 8u(|a| + 1/\beta)`, as softplus has slope below 1;
+    k is the largest number of nonzeros in a row of :math:`W_l`.
     """
     a, error, errors = x, torch.zeros_like(x), []
     for W, b in zip(net.weights, net.biases, strict=True):
         magnitude = W.abs()
         z = W @ a + b
-        own = gamma(W.shape[1] + 2) * (magnitude @ a.abs() + b.abs())
+        terms = int((W != 0).sum(1).max())  # adding a zero does not round
+        own = gamma(terms + 2) * (magnitude @ a.abs() + b.abs())
         errors.append((own + magnitude @ error) * (1 + gamma(W.shape[1] + 8)) + TINY)
         a = softplus(z, net.beta)
         # A few ulps of log1p(exp), and what the threshold of softplus drops, at most e^-40 / beta.

@@ -13,6 +13,7 @@ from torch import nn
 from curvature.bounds.bound import Bound
 from curvature.bounds.first_order_local import expand
 from curvature.certificate import (
+    Certifier,
     angle_bound,
     certify_explanation,
     certify_network,
@@ -22,7 +23,7 @@ from curvature.certificate import (
 )
 from curvature.errors import UnsupportedModuleError
 from curvature.networks import soften
-from curvature.search import Ascent, attained_change
+from curvature.search import Ascent, attained_change, attained_curvature
 from tests.curvature.bounds.tiny import in_ball, tiny_network
 from tests.strategies import normal, relu_network, seeds
 
@@ -188,6 +189,55 @@ def test_rung_7_certifies_where_the_third_derivative_is_too_large(monkeypatch):
     normals = G / G.norm(dim=1, keepdim=True)
     assert float((normals - normals[0]).norm(dim=1).max()) <= wide.change_bound
     assert float(G.norm(dim=1).min()) >= wide.gradient_norm_bound
+
+
+@given(seed=seeds, n=st.sampled_from([2, 6]), hidden=depths, beta=betas)
+@settings(max_examples=20)
+def test_certificates_in_norms_hold_at_every_point_that_is_tried(seed, n, hidden, beta):
+    """Oracle: gradients and curvatures at drawn and attacked points, on the path that wide networks take."""
+    net, x, some = tiny_network(seed, n, *hidden, beta=beta), normal(seed + 3, n), [0.3, 0.003, 0.03]
+    first = import_module("curvature.bounds.first_order_local")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(first, "_LARGEST", 0)
+        patch.setattr(import_module("curvature.certificate"), "_WIDE", 0)
+        certificates = certify_radii(net, x, some, channels=2, curvature=True)
+    for certificate, radius in zip(certificates, some, strict=True):
+        assert certificate.vacuous == (certificate.change_bound >= 2)
+        if certificate.vacuous:
+            assert certificate.reason
+            continue
+        attacked = attained_change(net, x, radius, search=Ascent(10, 4, seed)).point
+        bent = attained_curvature(net, x, radius, search=Ascent(10, 4, seed))
+        points = torch.cat([x[None], attacked[None], bent.point[None], in_ball(seed, x, radius, 60)])
+        G = net.curves(points).gradient()
+        normals = G / G.norm(dim=1, keepdim=True)
+        assert float((normals - normals[0]).norm(dim=1).max()) <= certificate.change_bound * (1 + 1e-12) + 1e-14
+        assert float((normals @ normals[0]).min()) >= certificate.cosine_bound - 1e-14
+        assert float(G.norm(dim=1).min()) >= certificate.gradient_norm_bound * (1 - 1e-12)
+        maps = _maps(G, 2)
+        assert float((maps - maps[0]).norm(dim=1).max()) <= certificate.map_change_bound * (1 + 1e-12) + 1e-14
+        if certificate.curvature_bound is not None:
+            assert bent.value <= certificate.curvature_bound * (1 + 1e-10) + 1e-13
+
+
+def test_a_certifier_serves_points_classes_and_radii():
+    """Oracle: the certificates that are made one at a time; a change of the module afterwards is not seen."""
+    soft = soften(nn.Sequential(nn.Flatten(), relu_network(3, 8, 6, 6, 3)), beta=1.0)
+    points = [normal(seed, 2, 2, 2) for seed in (5, 6)]
+    expected = [
+        explanation_bounds(soft, x, target_class=k, radii=[0.02, 0.01]) for x, k in zip(points, (1, 2), strict=True)
+    ]
+    certifier = Certifier(soft, points[0])
+    with torch.no_grad():
+        soft[1][0].weight.zero_()
+
+    assert [certifier.certify(x, target_class=k, radii=[0.02, 0.01]) for x, k in zip(points, (1, 2), strict=True)] == (
+        expected
+    )
+    with pytest.raises(ValueError, match="of shape"):
+        certifier.certify(normal(0, 8), target_class=0, radii=[0.1])
+    with pytest.raises(ValueError, match="target_class"):
+        certifier.certify(points[0], target_class=3, radii=[0.1])
 
 
 def test_a_large_ball_is_vacuous_and_says_why():

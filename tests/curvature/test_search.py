@@ -59,3 +59,18 @@ def test_the_same_seed_gives_the_same_point():
     first, second = (attained_curvature(net, x, 0.2, search=Ascent(10, 4, 5)) for _ in range(2))
 
     assert torch.equal(first.point, second.point)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_power_iteration_stays_below_the_dense_curvature_and_near_it(seed, monkeypatch):
+    """Oracle: the dense eigendecomposition at the point found, and the search that uses it."""
+    net, x = tiny_network(seed, 6, 8, 8, beta=1.0), normal(seed + 3, 6)
+    dense = attained_curvature(net, x, 0.1).value
+    monkeypatch.setattr("curvature.search._DENSE", 2)
+
+    found = attained_curvature(net, x, 0.1)
+
+    low, high = curvatures(net, found.point[None])
+    there = float(torch.maximum(-low, high))
+    assert 0.9 * there <= found.value <= there * (1 + 1e-10)
+    assert found.value >= 0.9 * dense
