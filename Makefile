@@ -36,6 +36,7 @@ figures: docs/contour.png | $(VENV)/.dev
 	$(BIN)/python -m figures all
 	$(BIN)/python -m figures theorems
 	$(BIN)/python -m figures contours
+	$(BIN)/python -m figures gallery
 
 # The picture of the README; it is kept in the repository, in fewer colours.
 docs/contour.png: figures/fig20_contours.py figures/_contour.py | $(VENV)/.dev

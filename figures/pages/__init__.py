@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Sequence
 
-PAGES = ("theorems", "contours")
+PAGES = ("theorems", "contours", "gallery")
 
 
 def make_page(name: str, arguments: Sequence[str]) -> int:

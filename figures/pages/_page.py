@@ -24,26 +24,27 @@ def environment() -> jinja2.Environment:
     return base.overlay(loader=jinja2.ChoiceLoader([jinja2.DictLoader(ours), base.loader or jinja2.DictLoader({})]))
 
 
-def typeset(text: str) -> Markup:
+def typeset(text: str, *, page: str = "") -> Markup:
     r"""Words with LaTeX as HTML with MathML.
 
-    ``$...$`` is set in the line, ``$$...$$`` on a line of its own, a claim's name between backticks is a link to it.
+    ``$...$`` is set in the line, ``$$...$$`` on a line of its own, a claim's name between backticks is a link to it
+    on ``page`` (by default this one).
 
     Raises:
         ValueError: If a formula cannot be converted, or a dollar has no partner.
     """
     parts, end = [], 0
     for match in _MATH.finditer(text):
-        parts += [_words(text[end : match.start()]), _formula(*match.groups())]
+        parts += [_words(text[end : match.start()], page), _formula(*match.groups())]
         end = match.end()
     rest = text[end:]
     if "$" in rest:
         raise ValueError(f"expected every formula to end, got a single $ in {rest!r}")
-    return Markup("".join([*parts, _words(rest)]))
+    return Markup("".join([*parts, _words(rest, page)]))
 
 
-def _words(text: str) -> str:
-    return _CLAIM.sub(r'<a href="#\1"><code>\1</code></a>', html.escape(text, quote=False))
+def _words(text: str, page: str) -> str:
+    return _CLAIM.sub(rf'<a href="{page}#\1"><code>\1</code></a>', html.escape(text, quote=False))
 
 
 def _formula(block: str | None, line: str | None) -> str:

@@ -1,0 +1,112 @@
+"""The gallery: every figure with caption, claims and verdicts, data and command, and the theorems that it shows.
+
+``python -m figures gallery`` writes ``gallery.html`` beside the folder of the outputs, to which it links.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from attacks.storage import write_atomically
+from figures._run import OUTPUT
+from figures._script import script_names
+from figures._store import Store
+from figures.pages import contours, theorems
+from figures.pages._page import environment, typeset
+
+# What a figure shows of the theorems, by the names of their claims.
+SHOWS = {
+    "fig14_smoothgrad_recovery": ("thm2.spherical_logistic", "thm2.product_noise", "thm2.gaussian_gap"),
+    "fig18_maps_all_methods": ("thm1.theorem", "thm1.abs_sum_map"),
+    "fig20_contours": ("thm1.theorem", "thm1.step3.lambda_max", "thm1.without_smoothness"),
+    "extra_ladder": ("thm1.step1.hessian_frobenius", "thm1.step1.quarter", "thm1.step3.lambda_max"),
+    "extra_theorem2_gap": ("thm2.product_gap_by_dimension", "thm2.product_noise", "thm2.gaussian_gap"),
+    "extra_level_set_path": ("thm1.step4.path_integral", "thm1.theorem", "thm1.angle_form"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page; exit status 2 if there is no figure to show."""
+    parser = argparse.ArgumentParser(prog="python -m figures gallery", description=(__doc__ or "").strip())
+    parser.add_argument("--out", type=Path, default=OUTPUT, help="folder of the figures; figures/output by default")
+    options = parser.parse_args(arguments)
+    place = options.out.resolve().parent / "gallery.html"
+    try:
+        text = page(options.out, place, theorems.verdicts())
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    write_atomically(place, text)
+    print(f"open {place} in a browser")
+    return 0
+
+
+def page(folder: Path, place: Path, results: list[dict[str, Any]]) -> str:
+    """The page for the outputs in ``folder``, with links that hold for a page at ``place``.
+
+    Raises:
+        ValueError: If there is no figure in the folder.
+    """
+    names = script_names()
+    records = {name: record for name in names if (record := Store(folder, name).record()) is not None}
+    if not records:
+        raise ValueError(f"expected figures in '{folder}', found none; run python -m figures all --quick")
+    near = os.path.relpath(folder.resolve(), place.resolve().parent)
+    link = os.path.relpath(theorems.OUTPUT, place.resolve().parent)
+    known = _theorems(results, link)
+    return (
+        environment()
+        .get_template("gallery.html")
+        .render(
+            figures=[_figure(name, records[name], near, known) for name in records],
+            missing=[name for name in names if name not in records],
+            theorems=link,
+            contours=os.path.relpath(contours.OUTPUT, place.resolve().parent),
+            math=typeset,
+        )
+    )
+
+
+def _figure(name: str, record: dict[str, Any], near: str, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    claims = [
+        claim | {"words": words, "mark": _mark(claim, judged=record["judged"])}
+        for words, claim in record["claims"].items()
+    ]
+    for claim in claims:
+        claim["verdict"] = claim["verdict"] if record["judged"] else "not judged"
+    return record | {
+        "name": name,
+        "title": title(name),
+        "claims": claims,
+        "link": f"{near}/{name}",
+        "theorems": [known[claim] for claim in SHOWS.get(name, ())],
+    }
+
+
+def title(name: str) -> str:
+    """``fig05_ghorbani`` is Figure 5: ghorbani."""
+    first, _, rest = name.partition("_")
+    words = rest.replace("_", " ")
+    return f"Figure {int(first[3:])}: {words}" if first.startswith("fig") else f"Extra: {words}"
+
+
+def _mark(claim: dict[str, Any], *, judged: bool) -> str:
+    if not judged:
+        return "not"
+    return "deviates" if claim["deviates"] else "holds" if claim["holds"] else "not"
+
+
+def _theorems(results: list[dict[str, Any]], link: str) -> dict[str, dict[str, Any]]:
+    texts = theorems.texts()
+    return {
+        result["id"]: result
+        | {"title": texts[result["id"]]["title"]}
+        | {part: typeset(texts[result["id"]][part].strip(), page=link) for part in ("statement", "idea")}
+        for result in results
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""The gallery, in a browser."""
+
+from pathlib import Path
+
+import pytest
+
+from figures import _run
+from figures._script import load_script, script_names
+from figures.pages import gallery
+from proofs_check.registry import CLAIMS
+from tests.figures.pages.conftest import Open, shows_well
+
+DRAWN = ("fig20_contours", "extra_theorem2_gap")
+
+
+@pytest.fixture(scope="module")
+def results() -> list[dict[str, object]]:
+    """The recorded verdicts, in the form of the command's JSON."""
+    return [
+        {
+            "id": c.id,
+            "statement": c.statement,
+            "source": c.source,
+            "verdict": c.expected.value,
+            "expected": c.expected.value,
+        }
+        for c in CLAIMS.values()
+    ]
+
+
+@pytest.fixture(scope="module")
+def page(results: list[dict[str, object]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures") / "output"
+    for name in DRAWN:
+        _run.run_script(load_script(name), _run.Options(quick=True, out=folder))
+    path = folder.parent / "gallery.html"
+    path.write_text(gallery.page(folder, path, results), encoding="utf-8")
+    return path
+
+
+def test_the_gallery_shows_in_a_browser(page: Path, opened: Open):
+    """Oracle: headless Chromium; each picture has loaded, every file that is linked is there."""
+    driver = opened(page, width=380)
+    driver.execute_script(
+        "document.images.forEach?.(i => i.loading = 'eager'); [...document.images].map(i => i.loading = 'eager')"
+    )
+    driver.execute_async_script("Promise.all([...document.images].map(i => i.decode())).then(arguments[0])")
+    shows_well(driver)
+    assert driver.execute_script("return document.images.length") == len(DRAWN)
+    links = driver.execute_script("return [...document.querySelectorAll('section a')].map(a => a.getAttribute('href'))")
+    files = [link for link in links if link.startswith("output/")]
+    assert len(files) == 4 * len(DRAWN)
+    assert all((page.parent / link).is_file() for link in files)
+
+
+def test_verdicts_theorems_and_missing_figures_are_listed(page: Path, opened: Open):
+    """Oracle: the folder and the registry; a quick run is not judged."""
+    driver = opened(page)
+    cells = driver.execute_script(
+        "return [...document.querySelectorAll('#claims tbody tr')].map(r => r.cells[2].textContent)"
+    )
+    assert cells
+    assert set(cells) == {"not judged"}
+    missing = driver.execute_script("return [...document.querySelectorAll('#missing code')].map(c => c.textContent)")
+    assert missing == [f"python -m figures {name}" for name in script_names() if name not in DRAWN]
+    for name in DRAWN:
+        found = driver.execute_script(
+            f"return [...document.querySelectorAll('#{name} details .badge')].map(b => b.textContent)"
+        )
+        assert found == [CLAIMS[claim].expected.value for claim in gallery.SHOWS[name]]
+
+
+def test_what_figures_show_exists():
+    """Oracle: the folder and the registry."""
+    assert set(gallery.SHOWS) <= set(script_names())
+    assert {claim for claims in gallery.SHOWS.values() for claim in claims} <= set(CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("deviates", "holds", "judged", "mark"),
+    [
+        (False, True, True, "holds"),
+        (False, False, True, "not"),
+        (True, True, True, "deviates"),
+        (True, True, False, "not"),
+    ],
+)
+def test_the_mark_is_that_of_the_verdict(deviates: bool, holds: bool, judged: bool, mark: str):
+    """Oracle: by hand."""
+    assert gallery._mark({"deviates": deviates, "holds": holds}, judged=judged) == mark
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path, results: list[dict[str, object]]):
+    """Oracle: the error."""
+    with pytest.raises(ValueError, match="found none"):
+        gallery.page(tmp_path, tmp_path / "gallery.html", results)
+
+
+def test_titles():
+    """Oracle: by hand."""
+    assert gallery.title("fig05_ghorbani") == "Figure 5: ghorbani"
+    assert gallery.title("extra_ladder") == "Extra: ladder"
