@@ -28,7 +28,7 @@ _RADII, _BETAS, _BETA, _RADIUS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1), (0.5, 1.0, 2.0,
 def compute(*, seed: int, quick: bool) -> Data:
     """Bounds and attained values, [case, image, rung]; infinite where a rung certifies nothing."""
     images = torch.tensor(load_digits().images / 16, dtype=torch.float64)[digits_split()[1][: 1 if quick else 6]]
-    radii, betas = (_RADII[2:3], _BETAS[1:2]) if quick else (_RADII, _BETAS)
+    radii, betas = (_RADII[:1], _BETAS[1:2]) if quick else (_RADII, _BETAS)
     search = Ascent(10, 2, seed) if quick else Ascent(seed=seed)
     by_radius = [[_case(_BETA, r, x, search) for x in images] for r in radii]
     by_beta = [[_case(beta, _RADIUS, x, search) for x in images] for beta in betas]
@@ -50,7 +50,9 @@ def claims(data: Data) -> dict[str, Claim]:
     both = np.concatenate([data["by_radius"], data["by_beta"]])
     share, n = both[..., -1:] / both[..., :-1], both.shape[1]
     least = 1 / share[:, :, -1].max(axis=1).max()
-    first = float(np.median(data["by_radius"][0, :, 0] / data["by_radius"][0, :, -1]))
+    ratio = data["by_radius"][0, :, 0] / data["by_radius"][0, :, -1]
+    known = np.isfinite(ratio)  # where eq. 10 certifies anything at all
+    first = float(np.median(ratio[known])) if known.any() else np.finfo(float).max
     return {
         "no curvature found exceeds a bound": Claim(
             expected=True, holds=share.max() <= 1, value=share.max(), n=n, note="largest attained over bound"
@@ -60,7 +62,8 @@ def claims(data: Data) -> dict[str, Claim]:
             note=f"worst bound over attained, beta = {_BETA:g}; over all cases at best {least:.5f}",
         ),
         "the bound of eq. 10 is loose by a factor of more than 100": Claim(
-            expected=True, holds=first > 100, value=first, n=n, note="median over attained, with the factor 1/4"
+            expected=True, holds=first > 100, value=first, n=n,
+            note=f"median of bound over attained, with the factor 1/4, over the {known.sum()} images that it certifies",
         ),
     }  # fmt: skip
 
