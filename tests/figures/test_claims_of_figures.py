@@ -31,13 +31,14 @@ def softplus(*, good: bool) -> Data:
     rising, flat = np.array([0.2, 0.5, 0.99])[:, None], np.array([0.6, 0.6, 0.6])[:, None]
     main = np.repeat(rising if good else flat, 4, 1)
     return {"beta": beta, "pcc_main": main, "pcc_mnist_vgg": np.repeat(rising + 0.1, 4, 1)} | {
-        "pcc_mnist_densenet": np.repeat(rising if good else rising + 0.2, 4, 1)
+        "pcc_mnist_densenet": np.repeat(rising if good else rising + 0.4, 4, 1)
     }
 
 
 def over_beta(*, good: bool) -> Data:
     low, high = (0.2, 0.6) if good else (0.6, 0.2)
-    return {"similarity": np.linspace(low, high, 5)[None, :, None] + noise(3, 5, 9, low=-0.01, high=0.01)}
+    similarity = np.linspace(low, high, 5)[None, :, None] + noise(3, 5, 9, low=-0.01, high=0.01)
+    return {"similarity": similarity, "pictures_similarity": similarity[:2], "network": np.array("made up")}
 
 
 def lrp_over_beta(*, good: bool) -> Data:
