@@ -23,7 +23,12 @@ from figures._softplus_maps import BETAS, SMALL, draw_maps, maps_over_beta, pict
 BUDGET = Budget(network="efficientnet_lite0, mnist_lenet", n=100, steps=5, minutes=1)
 PAPER = {"network": "vgg16"}
 OTHERS = ("lrp", "guided_backprop", "pattern_attribution")
-FAILING = {f"gradient maps of beta = 1 are more similar to {method} maps, {SMALL} (A.1)" for method in ("LRP", "GBP")}
+# On the small network similarity grows down to beta = 2 and falls below; on the large one it falls throughout.
+FAILING = {
+    f"gradient maps of beta = {beta} are more similar to {method} maps, {where} (A.1)"
+    for beta, where in ((1, SMALL), (2, "efficientnet_lite0"), (1, "efficientnet_lite0"))
+    for method in ("LRP", "GBP")
+}
 
 
 def compute(*, seed: int, quick: bool, network: str = "efficientnet_lite0", count: int = 100) -> Data:
