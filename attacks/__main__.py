@@ -9,6 +9,7 @@ from types import FrameType
 
 import tyro
 
+from attacks.commands.correlate import Correlate
 from attacks.commands.explain import Explain
 from attacks.commands.fit_patterns import FitPatterns
 from attacks.commands.run import Run
@@ -29,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 good, 1 a run failed, 2 bad usage or input."""
     # torch's own modules announce the future of torch.jit at import; that is no news to a user.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
-    commands: dict[str, Callable[..., Run | Explain | FitPatterns | StudyCommand]] = {
+    commands: dict[str, Callable[..., Run | Explain | FitPatterns | StudyCommand | Correlate]] = {
         "run": Run,
         "explain": Explain,
         "fit-patterns": FitPatterns,
         "study": StudyCommand,
+        "correlate": Correlate,
     }
     command = tyro.extras.subcommand_cli_from_dict(
         commands, prog="python -m attacks", description="Attacks on explanations, with curvature.", args=arguments

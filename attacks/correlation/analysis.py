@@ -1,0 +1,157 @@
+"""What the table of triples says: rank correlations by cell, where the local picture ends, the claims."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attacks.correlation.certificates import VACUOUS
+from attacks.correlation.ranks import Array, bootstrap, holm, partial_spearman, spearman
+from attacks.correlation.table import violations
+
+ATTACKS = {"surface": "lambda_max", "free": "ph_over_g"}  # each attack with the number that theory gives it
+PREDICTORS = (
+    "lambda_max", "ph_over_g", "h", "h_over_g", "g", "margin", "confidence", "anchored_over_g", "sign_aware_over_g",
+    "frobenius_paper_over_g", "certificate", "rung7", "rung8",
+)  # fmt: skip
+CONTROLS = ("g", "margin", "confidence")
+LOCAL = 0.9  # Spearman's rho down to which the local picture is said to hold
+_FEWEST = 20  # finite pairs for a correlation
+_ENOUGH = 300  # images from which on a claim about them is judged
+
+
+def correlations(table: pd.DataFrame, *, permutations: int = 99_999) -> pd.DataFrame:
+    """Rank correlations of held-out images in every cell (beta, radius), for both attacks and every predictor.
+
+    ``rho`` with ``low``, ``high``, ``p``, ``n``; ``partial`` given gradient norm, margin and confidence; and
+    ``p_holm``, ``partial_p_holm`` over the family of all rows.
+    """
+    held_out = table[~table["trained_on"]]
+    rows = [
+        row
+        for (beta, radius), cell in held_out.groupby(["beta", "radius"])
+        for row in _cell({"beta": beta, "radius": radius}, cell, permutations)
+    ]
+    found = pd.DataFrame(rows)
+    for name in ("p", "partial_p"):
+        known = found[name].notna()
+        found.loc[known, f"{name}_holm"] = holm(found.loc[known, name].to_numpy())
+    return found
+
+
+def _cell(where: dict[str, float], cell: pd.DataFrame, permutations: int) -> list[dict[str, Any]]:
+    sparse = [name for name in PREDICTORS if not np.isfinite(cell[name].to_numpy()).all()]
+    dense = [name for name in PREDICTORS if name not in sparse]
+    rows = _rows(where, cell, dense, permutations)
+    for name in sparse:
+        rows += _rows(where, cell[np.isfinite(cell[name])], [name], permutations)
+    return rows
+
+
+def _rows(where: dict[str, float], cell: pd.DataFrame, names: list[str], permutations: int) -> list[dict[str, Any]]:
+    if len(cell) < _FEWEST:
+        return []
+    variables = list(dict.fromkeys([*(f"attained_{attack}" for attack in ATTACKS), *names, *CONTROLS]))
+    values = {name: cell[name].to_numpy(dtype=np.float64) for name in variables}
+    drawn = bootstrap(np.stack(list(values.values())))
+    found = []
+    for attack in ATTACKS:
+        for name in names:
+            pair = [variables.index(name), variables.index(f"attained_{attack}")]
+            x, y = values[name], values[f"attained_{attack}"]
+            whole = spearman(x, y, replicates=_block(drawn, pair), permutations=permutations)
+            row = {**where, "attack": attack, "predictor": name, **whole._asdict()}
+            if name not in CONTROLS and np.isfinite(whole.rho):
+                controls = [variables.index(c) for c in CONTROLS]
+                partial = partial_spearman(
+                    x, y, np.stack([values[c] for c in CONTROLS]), replicates=_block(drawn, [*pair, *controls])
+                )
+                row |= {f"partial_{key}": value for key, value in partial._asdict().items()}
+            found.append(row)
+    return found
+
+
+def _block(drawn: Array, index: list[int]) -> Array:
+    return drawn[:, index][:, :, index]
+
+
+def medians(table: pd.DataFrame) -> pd.DataFrame:
+    """Per cell, over all images: median attained and certified changes, first order, the global constants.
+
+    ``paper`` is the chord that beta C d_g would allow for d_g = r, with the constant of eq. 9-10 over the gradient
+    norm at the image (the most favourable c), not capped.
+    """
+    rows = []
+    for (beta, radius), cell in table.groupby(["beta", "radius"]):
+        certified = cell["certificate"] < VACUOUS
+        rows.append(
+            {
+                "beta": beta,
+                "radius": radius,
+                "n": len(cell),
+                "attained_surface": cell["attained_surface"].median(),
+                "attained_free": cell["attained_free"].median(),
+                "first_order_surface": (cell["lambda_max"] * radius).median(),
+                "first_order_free": (cell["ph_over_g"] * radius).median(),
+                "certificate": cell["certificate"].median(),
+                "sign_aware": (cell["sign_aware_over_g"] * radius).median(),
+                "paper": (cell["frobenius_paper_over_g"] * radius).median(),
+                "certified_share": float(certified.mean()),
+                "certified_over_attained": (cell["certificate"] / cell["attained_free"])[certified].median(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def end_of_local_picture(found: pd.DataFrame, attack: str, *, level: float = LOCAL) -> dict[str, float]:
+    """Where curvature stops predicting an attack, over beta r.
+
+    Returns:
+        ``holds_to``: the largest beta r up to which every cell has Spearman >= level (NaN if none has); and
+        ``lost_from``: the smallest beta r from which on none has (infinite if the last one has).
+    """
+    curve = found[(found["attack"] == attack) & (found["predictor"] == ATTACKS[attack])]
+    product = (curve["beta"] * curve["radius"]).round(12)
+    good = curve["rho"] >= level
+    bad, fine = product[~good], product[good]
+    holds = product[good & (product < (bad.min() if len(bad) else np.inf))]
+    lost = product[~good & (product > (fine.max() if len(fine) else -np.inf))]
+    return {
+        "holds_to": float(holds.max()) if len(holds) else float("nan"),
+        "lost_from": float(lost.min()) if len(lost) else float("inf"),
+    }
+
+
+def claims(table: pd.DataFrame, found: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """What must hold, each with its value, n, and whether it does; absent where a cell has too few images."""
+    broken = violations(table)
+    judged: dict[str, dict[str, Any]] = {
+        "no certificate is violated": {
+            "holds": broken.empty,
+            "value": len(broken),
+            "n": len(table),
+        },
+        "every attack on the level set stayed on it and in its ball": {
+            "holds": bool((table["deviation"] <= 1e-10).all() and (table["distance_surface"] <= 1).all()),
+            "value": float(table["deviation"].max()),
+            "n": len(table),
+        },
+    }
+    curve = found[
+        (found["attack"] == "surface")
+        & (found["predictor"] == "lambda_max")
+        & (found["beta"] == 0.8)
+        & (found["radius"] == 0.1)
+    ]
+    if len(curve) and curve.iloc[0]["n"] >= _ENOUGH:
+        row = curve.iloc[0]
+        judged["on the level set Spearman >= 0.99 with lambda_max at beta = 0.8, r = 0.1"] = {
+            "holds": bool(row["rho"] >= 0.99), "value": float(row["rho"]), "n": int(row["n"]),
+        }  # fmt: skip
+    cell = table[(table["beta"] == 1.0) & (table["radius"] == 0.1)]
+    if len(cell) >= _ENOUGH:
+        share = float((cell["certificate"] < VACUOUS).mean())
+        judged["certificates say something for >= 90 % of images at beta = 1, r = 0.1"] = {
+            "holds": share >= 0.9, "value": share, "n": len(cell),
+        }  # fmt: skip
+    return judged

@@ -1,0 +1,66 @@
+"""Runs what is missing of an experiment in a few processes, and shows the time left."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from attacks.correlation.measurements import measure
+from attacks.correlation.plan import Part
+from attacks.correlation.store import Store
+
+Measure = Callable[[Part], dict[str, Tensor]]
+
+
+def default_workers() -> int:
+    """As many processes as cores, each with one thread: small matrices gain nothing from more."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_parts(parts: Sequence[Part], store: Store, *, workers: int, measure: Measure = measure) -> int:
+    """Measure the parts that the store lacks; returns how many were there before.
+
+    The parent writes each part as it arrives, so that a kill at any time costs the parts in flight only.
+
+    Raises:
+        ValueError: If ``workers`` < 1.
+    """
+    if workers < 1:
+        raise ValueError(f"expected --workers >= 1, got {workers}")
+    todo = [part for part in parts if store.load(part) is None]
+    images = sum(len(part.positions) for part in parts)
+    left = sum(len(part.positions) for part in todo)
+    with tqdm(total=images, initial=images - left, desc="correlate", unit="image", file=sys.stderr) as bar:
+        for part, tensors in _measured(todo, workers, measure):
+            store.save(part, tensors)
+            bar.update(len(part.positions))
+    return len(parts) - len(todo)
+
+
+def _measured(todo: Sequence[Part], workers: int, measure: Measure) -> Iterator[tuple[Part, dict[str, Tensor]]]:
+    """The parts in the order in which they are finished."""
+    if workers == 1 or len(todo) < 2:
+        for part in todo:
+            yield part, measure(part)
+        return
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+        futures = {pool.submit(measure, part): part for part in todo}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield futures.pop(future), future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    """One thread a process; Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)

@@ -1,0 +1,182 @@
+"""The experiment as a whole: parts, resuming, violations, claims, page and command line."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from attacks.__main__ import main
+from attacks.correlation.analysis import claims, correlations, end_of_local_picture
+from attacks.correlation.ascent import Ascent
+from attacks.correlation.measurements import measure
+from attacks.correlation.plan import Settings, plan
+from attacks.correlation.run import run_parts
+from attacks.correlation.store import Store
+from attacks.correlation.subjects import load_subject
+from attacks.correlation.table import as_table, violations
+
+SMALL = Settings(betas=(1.0, 20.0), radii=(0.01, 0.3), images=24, ascent=Ascent(steps=6, restarts=4), local_images=2)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("parts"))
+    subject = load_subject("digits")
+    parts = plan(SMALL, subject)
+    run_parts(parts, store, workers=1)
+    return store, subject, parts, as_table([(part, store.load(part)) for part in parts], subject)
+
+
+def test_every_triple_is_there_once(measured):
+    """Oracle: counting; held-out images come first."""
+    *_, table = measured
+    assert len(table) == SMALL.triples == 24 * 4
+    assert not table.duplicated(["image", "beta", "radius"]).any()
+    assert not table["trained_on"].any()
+
+
+def test_no_violation_and_a_planted_one_is_counted(measured):
+    """Oracle: the theorem; and a false sibling, one attained change a hair above its certificate."""
+    *_, table = measured
+    assert violations(table).empty
+    for column in ("attained_surface", "attained_free"):
+        planted = table.copy()
+        row = planted.index[planted["certificate"] < 2][0]
+        planted.loc[row, column] = np.nextafter(planted.loc[row, "certificate"], 3)
+        assert list(violations(planted).index) == [row]
+        found = pd.DataFrame(columns=["attack", "predictor", "beta", "radius", "rho", "n"])
+        assert not claims(planted, found)["no certificate is violated"]["holds"]
+    nan = table.copy()
+    nan.loc[nan.index[nan["certificate"] < 2][0], ["attained_surface", "attained_free"]] = np.nan
+    assert len(violations(nan)) == 1
+
+
+def test_rungs_bound_the_curvature_at_the_image(measured):
+    """Oracle: the theorem; the global constants, rung 7 and rung 8 are above what is found at the centre."""
+    *_, table = measured
+    local = table[np.isfinite(table["rung8"])]
+    assert len(local) >= 4
+    assert (local["rung8"] >= local["lambda_max"]).all()
+    assert (local["rung7"] >= local["rung8"]).all()
+    assert (table["sign_aware_over_g"] >= table["h_over_g"]).all()
+    assert (table["anchored_over_g"] >= table["ph_over_g"]).all()
+
+
+def test_a_killed_run_goes_on(measured, tmp_path):
+    """Oracle: metamorphic; an interrupted run, resumed, measures the rest only and ends with the same numbers."""
+    _, subject, parts, table = measured
+    store, calls = Store(tmp_path), []
+
+    def interrupted(part):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(part)
+        return measure(part)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_parts(parts, store, workers=1, measure=interrupted)
+    assert sum(store.load(part) is not None for part in parts) == 3
+    calls.clear()
+
+    def counted(part):
+        calls.append(part)
+        return measure(part)
+
+    store.file(parts[0]).write_bytes(store.file(parts[0]).read_bytes()[:-100])  # a damaged file counts as missing
+    assert run_parts(parts, store, workers=1, measure=counted) == 2
+    assert len(calls) == len(parts) - 2
+    again = as_table([(part, store.load(part)) for part in parts], subject)
+    pd.testing.assert_frame_equal(again, table, check_exact=True)
+
+
+def test_two_processes_give_the_same_bytes(measured, tmp_path):
+    """Oracle: metamorphic."""
+    whole, _, parts, _ = measured
+    store = Store(tmp_path)
+    run_parts(parts[:2], store, workers=2)
+    for part in parts[:2]:
+        assert store.file(part).read_bytes() == whole.file(part).read_bytes()
+
+
+def test_a_parts_name_says_what_determines_it(measured):
+    """Oracle: metamorphic; other settings, other names, and none twice."""
+    _, subject, parts, _ = measured
+    names = {part.name for part in parts}
+    assert len(names) == len(parts)
+    for other in (
+        Settings(betas=(1.0, 20.0), radii=(0.01, 0.4), images=24, ascent=SMALL.ascent, local_images=2),
+        Settings(betas=(1.0, 20.0), radii=(0.01, 0.3), images=24, ascent=Ascent(steps=7, restarts=4), local_images=2),
+    ):
+        assert names.isdisjoint(part.name for part in plan(other, subject))
+
+
+def test_correlations_find_the_planted_order(measured):
+    """Oracle: closed form; a change that is made a function of curvature has rho = 1."""
+    *_, table = measured
+    made = table.copy()
+    made["attained_surface"] = made["lambda_max"] ** 3
+    found = correlations(made, permutations=999).set_index(["attack", "predictor", "beta", "radius"])
+    assert np.allclose(found.loc[("surface", "lambda_max")]["rho"], 1)
+    assert (found.loc[("surface", "lambda_max")]["p"] == 1 / 1000).all()
+    assert (found["p_holm"].dropna() >= found["p"][found["p_holm"].notna()]).all()
+    assert (found.loc[("surface", "g")]["rho"].abs() < 1).all()
+
+
+def test_end_of_the_local_picture_by_hand():
+    """Oracle: worked by hand."""
+    rows = [(1, 0.1, 0.99), (1, 0.2, 0.95), (2, 0.2, 0.8), (1, 0.5, 0.93), (2, 0.5, 0.3)]
+    found = pd.DataFrame(rows, columns=["beta", "radius", "rho"]).assign(attack="surface", predictor="lambda_max")
+    assert end_of_local_picture(found, "surface") == {"holds_to": 0.2, "lost_from": 1.0}
+    assert end_of_local_picture(found[found["rho"] > 0.9], "surface")["lost_from"] == float("inf")
+
+
+def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path, capsys):
+    """Oracle: the files themselves; a second run measures nothing and writes the same triples."""
+    words = ["correlate", "--betas", "1", "--radii", "0.01", "0.3", "--images", "30", "--steps", "4", "--quick"]
+    words += ["--out", str(tmp_path), "--workers", "1", "--json"]
+    assert main(words) == 0
+    first = json.loads(capsys.readouterr().out)
+    triples = (tmp_path / "triples.csv").read_bytes()
+    assert first["claims"]["no certificate is violated"] == {"holds": True, "value": 0, "n": 60}
+    assert first["triples"] == 60
+    page = (tmp_path / "report.html").read_text()
+    assert 'src="http' not in page
+    assert "data:image/svg+xml" in page
+    assert (tmp_path / "overview.png").read_bytes()[:4] == b"\x89PNG"
+    assert main(words) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert second["parts_before"] == second["parts"] == first["parts"]
+    assert (tmp_path / "triples.csv").read_bytes() == triples
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--network", "no_such"], "expected --network among digits"),
+        (["--radii", "0.1", "-1"], "finite, > 0 and distinct"),
+        (["--radii", "0.2", "0.1"], "ascending"),
+        (["--betas", "nan"], "finite, > 0 and distinct"),
+        (["--images", "1798"], "at most 1797"),
+        (["--images", "0"], "images >= 1"),
+        (["--workers", "0"], "--workers >= 1"),
+        (["--steps", "0"], "steps >= 1"),
+        (["--out", "/proc/no_such"], "can be written"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(words, expected, tmp_path, capsys):
+    """Oracle: the promise of exit status 2 and a message that says what was expected."""
+    given = words if "--out" in words else [*words, "--out", str(tmp_path)]
+    assert main(["correlate", *given]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error:")
+    assert expected in error
+
+
+def test_held_out_images_come_first():
+    """Oracle: the split itself."""
+    subject = load_subject("digits")
+    positions = [i for part in plan(Settings(betas=(1.0,), images=397), subject) for i in part.positions]
+    assert not subject.trained_on[torch.tensor(positions)].any()
+    assert int(subject.trained_on.sum()) == 1400
