@@ -1,76 +1,116 @@
-"""``python -m attacks correlate``: attacks in balls against curvature and certificates, and their rank correlation."""
+"""``python -m attacks correlate``: attacks against curvature and certificates, and their rank correlation."""
 
 import dataclasses
 import json
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attacks.storage import plain, write_atomically
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from attacks.correlation.plan import Settings
-    from attacks.correlation.subjects import Subject
+    from attacks.correlation.store import Store
+
+_QUICK_PERMUTATIONS, _PERMUTATIONS = 9_999, 99_999
+_TARGETED = {False: (150, 300), True: (40, 60)}  # pairs and iterations, by quick
+_TRAINED = {False: 397, True: 60}  # images, by quick
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correlate:
     """Measure whether curvature predicts how far an explanation can be moved; goes on where it was interrupted."""
 
+    experiment: Literal["balls", "targeted", "training"] = "balls"
+    """Attacks within radii; the paper's targeted attack by six methods; networks trained for low curvature."""
     network: str = "digits"
-    """Which network with its images."""
+    """Which network with its images, for the attacks within radii."""
     betas: tuple[float, ...] | None = None
     """Softplus parameters; those of the network's experiment by default."""
     radii: tuple[float, ...] | None = None
     """Radii of the balls in the network's input space, ascending."""
     images: int | None = None
-    """How many images, held-out ones first."""
+    """How many images, held-out ones first; pairs of the targeted attack."""
     steps: int | None = None
-    """Steps of each ascent."""
+    """Steps of each ascent; iterations of the targeted attack."""
     restarts: int | None = None
     """Restarts of each ascent."""
     seed: int = 0
     """Of the random starts."""
     quick: bool = False
-    """Fewer betas, radii and images: about two minutes."""
+    """Fewer betas, radii, images and steps: about two minutes."""
     workers: int | None = None
     """Processes with one thread each; one a core by default."""
     out: Path | None = None
-    """Folder; out/correlation-NETWORK by default."""
+    """Folder; out/correlation-NETWORK or out/correlation-EXPERIMENT by default."""
     json: bool = False
     """Print one JSON object on stdout, and nothing else there."""
 
     def execute(self) -> int:
-        """Do it; 1 if a claim of the report does not hold."""
-        from attacks.correlation.plan import plan
-        from attacks.correlation.run import default_workers, run_parts
+        """Do it; 1 if it was interrupted or a claim of the report does not hold."""
         from attacks.correlation.store import Store
-        from attacks.correlation.subjects import load_subject
-        from attacks.correlation.table import as_table
 
         started = time.perf_counter()
-        subject = load_subject(self.network)
-        settings = self._settings()
-        parts = plan(settings, subject)
-        folder = self.out or Path("out") / f"correlation-{self.network}"
-        store = Store(folder / "parts")
-        store.prepare()
-        workers = default_workers() if self.workers is None else self.workers
+        name = self.network if self.experiment == "balls" else self.experiment
+        folder = self.out or Path("out") / f"correlation-{name}"
+        experiment = {"balls": self._balls, "targeted": self._targeted, "training": self._training}[self.experiment]
         try:
-            before = run_parts(parts, store, workers=workers)
+            report, files = experiment(Store(folder / "parts"))
         except KeyboardInterrupt:
-            done = sum(store.load(part) is not None for part in parts)
-            print(f"interrupted with {done} of {len(parts)} parts done; the same command goes on", file=sys.stderr)
+            print(f"interrupted; parts that are done are in '{folder}', the same command goes on", file=sys.stderr)
             return 1
-        loaded = [(part, tensors) for part in parts if (tensors := store.load(part)) is not None]
-        report = self._write(folder, as_table(loaded, subject), settings, subject)
-        report |= {"parts": len(parts), "parts_before": before, "seconds": round(time.perf_counter() - started, 1)}
+        report |= {"command": self._command(), "seconds": round(time.perf_counter() - started, 1)}
+        for file, content in files(report).items():
+            write_atomically(folder / file, content)
+        report["files"] = [str(path) for path in sorted(folder.iterdir()) if path.is_file()]
         write_atomically(folder / "report.json", json.dumps(plain(report), indent=1))
         return self._print(report)
+
+    def _measured(self, parts: Sequence[Any], store: "Store", measure: Callable[..., Any]) -> list[tuple[Any, Any]]:
+        from attacks.correlation.run import default_workers, run_parts
+
+        store.prepare()
+        run_parts(parts, store, workers=default_workers() if self.workers is None else self.workers, measure=measure)
+        return [(part, tensors) for part in parts if (tensors := store.load(part)) is not None]
+
+    def _balls(self, store: "Store") -> "_Outcome":
+        from attacks.correlation import analysis
+        from attacks.correlation.measurements import measure
+        from attacks.correlation.plan import plan
+        from attacks.correlation.subjects import load_subject
+        from attacks.correlation.table import as_table
+        from attacks.report.correlation import correlation_page, overview_png
+
+        subject = load_subject(self.network)
+        settings = self._settings()
+        table = as_table(self._measured(plan(settings, subject), store, measure), subject)
+        permutations = _QUICK_PERMUTATIONS if self.quick else _PERMUTATIONS
+        found = analysis.correlations(table, permutations=permutations)
+        middle = analysis.medians(table)
+        report = {
+            **asdict(settings),
+            "images": int(table["image"].nunique()),
+            "held_out": int(table.loc[~table["trained_on"], "image"].nunique()),
+            "accuracy": subject.accuracy,
+            "triples": len(table),
+            "permutations": permutations,
+            "family": int(found["p"].notna().sum()),
+            "local": {
+                "level": analysis.LOCAL,
+                **{attack: analysis.end_of_local_picture(found, attack) for attack in analysis.ATTACKS},
+            },
+            "claims": analysis.claims(table, found),
+        }
+        return report, lambda report: {
+            "triples.csv": table.to_csv(index=False),
+            "correlations.csv": found.to_csv(index=False),
+            "medians.csv": middle.to_csv(index=False),
+            "report.html": correlation_page(report, table, found, middle),
+            "overview.png": overview_png(found, middle),
+        }
 
     def _settings(self) -> "Settings":
         from attacks.correlation.ascent import Ascent
@@ -90,58 +130,70 @@ class Correlate:
             ascent=ascent,
         )
 
-    def _write(self, folder: Path, table: "pd.DataFrame", settings: "Settings", subject: "Subject") -> dict[str, Any]:
-        from attacks.correlation import analysis
-        from attacks.report.correlation import correlation_page, overview_png
+    def _targeted(self, store: "Store") -> "_Outcome":
+        from attacks.correlation.targeted import measure_targeted, targeted_correlations, targeted_parts
+        from attacks.report.experiment import targeted_page
 
-        permutations = 9_999 if self.quick else 99_999
-        found = analysis.correlations(table, permutations=permutations)
-        middle = analysis.medians(table)
-        report: dict[str, Any] = {
-            **asdict(settings),
-            "command": self._command(),
-            "images": int(table["image"].nunique()),
-            "held_out": int(table.loc[~table["trained_on"], "image"].nunique()),
-            "accuracy": subject.accuracy,
-            "triples": len(table),
-            "permutations": permutations,
-            "family": int(found["p"].notna().sum()),
-            "local": {
-                "level": analysis.LOCAL,
-                **{attack: analysis.end_of_local_picture(found, attack) for attack in analysis.ATTACKS},
-            },
-            "claims": analysis.claims(table, found),
-        }
-        files = {
-            "triples.csv": table.to_csv(index=False),
+        pairs, iterations = _TARGETED[self.quick]
+        pairs = pairs if self.images is None else self.images
+        iterations = iterations if self.steps is None else self.steps
+        parts = targeted_parts(pairs=pairs, iterations=iterations)
+        found = targeted_correlations(self._measured(parts, store, measure_targeted))
+        report = {"pairs": pairs, "iterations": iterations, "family": int(found["p"].notna().sum()), "claims": {}}
+        return report, lambda report: {
             "correlations.csv": found.to_csv(index=False),
-            "medians.csv": middle.to_csv(index=False),
-            "report.html": correlation_page(report, table, found, middle),
-            "overview.png": overview_png(found, middle),
+            "report.html": targeted_page(report, found),
         }
-        for name, content in files.items():
-            write_atomically(folder / name, content)
-        return report | {"files": {name: str(folder / name) for name in (*files, "report.json")}}
+
+    def _training(self, store: "Store") -> "_Outcome":
+        from attacks.correlation.ascent import Ascent
+        from attacks.correlation.measurements import measure
+        from attacks.correlation.subjects import SEEDS, load_subject
+        from attacks.correlation.table import as_table
+        from attacks.correlation.training import accuracies, training_effects, training_parts
+        from attacks.report.experiment import training_page
+
+        seeds = SEEDS[:1] if self.quick else SEEDS
+        images = _TRAINED[self.quick] if self.images is None else self.images
+        parts = training_parts(images=images, seeds=seeds, ascent=Ascent(steps=self.steps or 30, seed=self.seed))
+        by_network: dict[str, list[Any]] = {}
+        for part, tensors in self._measured(parts, store, measure):
+            by_network.setdefault(part.settings.network, []).append((part, tensors))
+        tables = {name: as_table(loaded, load_subject(name)) for name, loaded in by_network.items()}
+        effects = training_effects(tables)
+        report = {"images": images, "seeds": len(seeds), "accuracy": accuracies(list(tables)), "claims": {}}
+        return report, lambda report: {
+            "effects.csv": effects.to_csv(index=False),
+            "report.html": training_page(report, effects),
+        }
 
     def _command(self) -> str:
         words = ["python -m attacks correlate"]
+        words += [] if self.experiment == "balls" else [f"--experiment {self.experiment}"]
         words += [] if self.network == "digits" else [f"--network {self.network}"]
         words += ["--quick"] if self.quick else []
+        for name in ("betas", "radii", "images", "steps", "restarts"):
+            value = getattr(self, name)
+            if value is not None:
+                words.append(f"--{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}")
+        words += [f"--seed {self.seed}"] if self.seed else []
         return " ".join(words)
 
     def _print(self, report: dict[str, Any]) -> int:
         failed = [name for name, claim in report["claims"].items() if not claim["holds"]]
         if self.json:
             print(json.dumps(plain(report)))
-        else:
-            for name, claim in report["claims"].items():
-                print(f"{'holds' if claim['holds'] else 'FAILS'}: {name}: {claim['value']:.6g} (n = {claim['n']})")
-            for attack in ("surface", "free"):
-                end = report["local"][attack]
+            return 1 if failed else 0
+        for name, claim in report["claims"].items():
+            print(f"{'holds' if claim['holds'] else 'FAILS'}: {name}: {claim['value']:.6g} (n = {claim['n']})")
+        for attack, end in report.get("local", {}).items():
+            if attack != "level":
                 print(
                     f"{attack}: Spearman >= {report['local']['level']} up to beta r = {end['holds_to']:g}, "
                     f"nowhere from {end['lost_from']:g} on"
                 )
-            for name, path in report["files"].items():
-                print(f"{name + ':':18} {path}")
+        print("\n".join(report["files"]))
         return 1 if failed else 0
+
+
+_Outcome = tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, str | bytes]]]
