@@ -78,6 +78,7 @@ class Correlate:
 
     def _balls(self, store: "Store") -> "_Outcome":
         from attacks.correlation import analysis
+        from attacks.correlation.certificates import VACUOUS
         from attacks.correlation.measurements import measure
         from attacks.correlation.plan import plan
         from attacks.correlation.subjects import load_subject
@@ -95,6 +96,8 @@ class Correlate:
             "images": int(table["image"].nunique()),
             "held_out": int(table.loc[~table["trained_on"], "image"].nunique()),
             "accuracy": subject.accuracy,
+            "dense": subject.dense,
+            "certified": bool((table["certificate"] < VACUOUS).any()),
             "triples": len(table),
             "permutations": permutations,
             "family": int(found["p"].notna().sum()),

@@ -19,12 +19,12 @@ from curvature.errors import NoCertificateError
 from curvature.feedforward import FeedForward
 
 VACUOUS = 2.0
-_CONSTANTS = ("frobenius_paper", "frobenius", "spectral", "singla_feizi_2020", "entesari_2024", "sign_aware")
+CONSTANTS = ("frobenius_paper", "frobenius", "spectral", "singla_feizi_2020", "entesari_2024", "sign_aware")
 
 
 def hessian_constants(net: FeedForward, x: Float[Tensor, " n"]) -> dict[str, float]:
     r"""The global rungs: :math:`\sup_y \|H(y)\|_2 \le` each; they depend on the network, class and beta alone."""
-    found = {name: BOUNDS[name](net, x, 0.0).hessian for name in _CONSTANTS}
+    found = {name: BOUNDS[name](net, x, 0.0).hessian for name in CONSTANTS}
     return {name: value for name, value in found.items() if value is not None}
 
 

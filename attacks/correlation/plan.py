@@ -15,7 +15,8 @@ from attacks.correlation.ascent import Ascent
 from attacks.correlation.subjects import Subject
 
 _FORMAT = 1
-_CODE = ("ascent.py", "certificates.py", "fields.py", "geometry.py", "measurements.py")
+_PIXELS = 2**13  # in the images of a part whose derivatives need a graph
+_CODE = ("ascent.py", "certificates.py", "estimates.py", "fields.py", "geometry.py", "measurements.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +97,15 @@ def plan(settings: Settings, subject: Subject) -> list[Part]:
         for beta in settings.betas:
             for k in sorted({int(subject.classes[i]) for i in chosen}):
                 members = [i for i in chosen if int(subject.classes[i]) == k]
-                parts.append(_part(settings, subject, beta, k, members, sum(i in local for i in members)))
+                for some in _pieces(members, subject):
+                    parts.append(_part(settings, subject, beta, k, some, sum(i in local for i in some)))
     return parts
+
+
+def _pieces(members: list[int], subject: Subject) -> list[list[int]]:
+    """All at once where derivatives are closed forms; else as many as keep the graphs of a batch small."""
+    size = len(members) if subject.dense else max(1, _PIXELS // subject.images[0].numel())
+    return [members[i : i + size] for i in range(0, len(members), size)]
 
 
 def _part(settings: Settings, subject: Subject, beta: float, k: int, members: list[int], local: int) -> Part:  # noqa: PLR0913
@@ -147,4 +155,14 @@ def experiment(network: str, *, quick: bool = False) -> Settings:
         )  # fmt: skip
     if network == "digits":
         return Settings()
+    if network == "efficientnet_lite0":
+        return Settings(
+            network=network, betas=(10.0,), radii=(0.1, 1.0), images=24, local_images=0,
+            ascent=Ascent(steps=8, restarts=2),
+        )  # fmt: skip
+    if network.startswith("mnist"):
+        return Settings(
+            network=network, betas=(1.0, 5.0), radii=(0.001, 0.01, 0.1, 1.0), images=100, local_images=0,
+            ascent=Ascent(steps=15, restarts=4),
+        )  # fmt: skip
     return Settings(network=network, images=397)

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
+from PIL import Image
 from torch import Tensor, nn
 
 from attacks.correlation.variants import DigitsRecipe, trained_digits
+from attacks.datasets import load_images
+from attacks.images import load_picture
+from attacks.networks import Network, load_network
+from curvature import hypotheses, soften
 from curvature.demo_networks import digits_network, digits_split
 
 
@@ -22,6 +27,8 @@ class Subject:
         labels: True classes, ``[N]``.
         classes: The classes that it predicts without softening, ``[N]``; their logits are explained.
         trained_on: Whether an image was a training image, ``[N]``.
+        dense: Whether Hessians are computed densely; else the geometry is an estimate from below.
+        smooth: Whether the softened network is twice differentiable, so that certificates apply.
     """
 
     module: nn.Module
@@ -29,10 +36,14 @@ class Subject:
     labels: Int[Tensor, " N"]
     classes: Int[Tensor, " N"]
     trained_on: Bool[Tensor, " N"]
+    dense: bool = True
+    smooth: bool = True
 
     @property
     def accuracy(self) -> float:
-        """Share of right predictions among the held-out images."""
+        """Share of right predictions among the held-out images; NaN without true classes."""
+        if (self.labels < 0).any():
+            return float("nan")
         right = (self.classes == self.labels)[~self.trained_on]
         return float(right.double().mean())
 
@@ -79,6 +90,52 @@ def digits_variant(**recipe: float) -> Callable[[], Subject]:
     return load
 
 
+def mnist_subject(name: str) -> Callable[[], Subject]:
+    """A small network for 28x28 digits with MNIST's 1,000 held-out images, in an order that mixes the classes."""
+
+    def load() -> Subject:
+        network, images = load_network(name), load_images("mnist")
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).tolist()
+        x = images.inputs(network, order).double()
+        return _estimated(network, x, images.labels[order])
+
+    return load
+
+
+def photographs(name: str) -> Callable[[], Subject]:
+    """An ImageNet network with crops of scikit-image's photographs: six sizes or places each, without true classes."""
+
+    def load() -> Subject:
+        network = load_network(name)
+        crops = [network.preprocess(crop) for photograph in PHOTOGRAPHS for crop in _crops(photograph)]
+        x = torch.cat(crops).double()
+        return _estimated(network, x, torch.full((len(x),), -1))
+
+    return load
+
+
+PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "astronaut")
+
+
+def _crops(name: str) -> list[Image.Image]:
+    """The whole picture, and squares of three quarters of its shorter side at the corners and in the middle."""
+    picture = load_picture(name).image
+    width, height = picture.size
+    side = 3 * min(width, height) // 4
+    right, low = width - side, height - side
+    places = [(0, 0), (right, 0), (0, low), (right, low), (right // 2, low // 2)]
+    return [picture, *(picture.crop((left, top, left + side, top + side)) for left, top in places)]
+
+
+def _estimated(network: Network, x: Tensor, labels: Tensor) -> Subject:
+    module = network.module.double()
+    with torch.no_grad():
+        classes = torch.cat([module(part).argmax(1) for part in x.split(50)])
+    smooth = not hypotheses(soften(module, 1.0))
+    held_out = torch.zeros(len(x), dtype=torch.bool)
+    return Subject(module, x, labels, classes, held_out, dense=False, smooth=smooth)
+
+
 SEEDS = (0, 1, 2)
 TRAINING: dict[str, dict[str, float]] = {  # how the networks of the training experiment differ from the plain one
     "plain": {},
@@ -89,6 +146,9 @@ TRAINING: dict[str, dict[str, float]] = {  # how the networks of the training ex
 SUBJECTS: dict[str, Callable[[], Subject]] = {
     "digits": lambda: digits_subject(digits_network()),
     "digits_deep": digits_variant(hidden=4),
+    "mnist_lenet": mnist_subject("mnist_lenet"),
+    "mnist_vgg": mnist_subject("mnist_vgg"),
+    "efficientnet_lite0": photographs("efficientnet_lite0"),
     **{
         f"digits_{name}_{seed}": digits_variant(seed=seed, **recipe)
         for name, recipe in TRAINING.items()

@@ -6,6 +6,7 @@ import torch
 import curvature
 from attacks.correlation.ascent import Ascent, attack_in_ball, attack_on_level_set
 from attacks.correlation.certificates import change_bounds
+from attacks.correlation.estimates import estimated_geometry
 from attacks.correlation.fields import AutogradField, MatrixField
 from attacks.correlation.geometry import dense_geometry
 from attacks.correlation.subjects import load_subject
@@ -116,6 +117,17 @@ def test_geometry_is_that_of_the_dense_functions():
         direction = geometry.principal[i, 0]
         shape = level_set.second_fundamental_form(f, point, direction, direction)
         assert abs(abs(float(shape)) - columns["lambda_max"]) < 1e-9
+
+
+def test_estimated_geometry_is_the_dense_one():
+    """Oracle: a second implementation, dense eigenvalues; Lanczos is below them by no more than its tolerance."""
+    soft, _, x, geometry = _case(2.0, images=3)
+    estimated = estimated_geometry(AutogradField(soft.double(), (1, 8, 8), 3), x)
+    for name, values in geometry.columns.items():
+        assert (estimated.columns[name] <= values * (1 + 1e-9)).all()
+        assert (estimated.columns[name] >= values * (1 - 2e-3)).all()
+    for a, b in ((geometry.principal, estimated.principal), (geometry.singular, estimated.singular)):
+        assert ((a[:, 0] * b[:, 0]).sum(1).abs() > 0.98).all()
 
 
 @pytest.mark.parametrize("radii", [[0.0], [0.1, -1.0]])
