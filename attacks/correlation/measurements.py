@@ -68,12 +68,13 @@ def _attacks(field: Field, x: Tensor, geometry: Geometry, part: Part) -> dict[st
     with torch.no_grad():
         surface = attack_on_level_set(field, x, radii, geometry.principal, ascent=part.settings.ascent)
         free = attack_in_ball(field, x, radii, geometry.singular, ascent=part.settings.ascent)
+    farther = free.change >= surface.change  # what is reached on the level set is reached in the ball
     return {
         "attained_surface": surface.change,
-        "attained_free": free.change,
+        "attained_free": torch.where(farther, free.change, surface.change),
         "deviation": surface.deviation,
         "distance_surface": surface.distance,
-        "distance_free": free.distance,
+        "distance_free": torch.where(farther, free.distance, surface.distance),
     }
 
 

@@ -79,7 +79,7 @@ def digits_subject(module: nn.Module) -> Subject:
     return Subject(module, images, labels, classes, trained_on)
 
 
-def digits_variant(**recipe: float) -> Callable[[], Subject]:
+def digits_variant(**recipe: float | int) -> Callable[[], Subject]:
     """A digits network that is trained here, on the same images."""
 
     def load() -> Subject:
@@ -137,7 +137,7 @@ def _estimated(network: Network, x: Tensor, labels: Tensor) -> Subject:
 
 
 SEEDS = (0, 1, 2)
-TRAINING: dict[str, dict[str, float]] = {  # how the networks of the training experiment differ from the plain one
+TRAINING: dict[str, dict[str, float | int]] = {  # how the networks of the training experiment differ from the plain one
     "plain": {},
     "decay": {"weight_decay": 1.0},
     "penalty": {"curvature_weight": 0.1},

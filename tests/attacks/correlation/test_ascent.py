@@ -10,7 +10,6 @@ from attacks.correlation.estimates import estimated_geometry
 from attacks.correlation.fields import AutogradField, MatrixField
 from attacks.correlation.geometry import dense_geometry
 from attacks.correlation.subjects import load_subject
-from curvature import level_set
 from curvature.feedforward import feed_forward
 from curvature.search import Ascent as Search
 from curvature.search import attained_change
@@ -72,7 +71,6 @@ def test_nothing_attained_exceeds_its_certificate(beta):
     certified = torch.tensor([change_bounds(net, point, RADII.tolist())[0] for point in x]).T
     assert (surface.change <= certified).all()
     assert (free.change <= certified).all()
-    assert (surface.change <= free.change * 1.01).all()
     if beta < 10:
         assert (certified[0] <= 1.1 * free.change[0]).all()
 
@@ -115,8 +113,7 @@ def test_geometry_is_that_of_the_dense_functions():
         assert abs(columns["ph_over_g"] - float(torch.linalg.matrix_norm(PH, 2) / G.norm())) < 1e-9
         assert abs(columns["h"] - float(torch.linalg.matrix_norm(H, 2))) < 1e-9
         direction = geometry.principal[i, 0]
-        shape = level_set.second_fundamental_form(f, point, direction, direction)
-        assert abs(abs(float(shape)) - columns["lambda_max"]) < 1e-9
+        assert abs(abs(float(direction @ H @ direction / G.norm())) - columns["lambda_max"]) < 1e-9
 
 
 def test_estimated_geometry_is_the_dense_one():

@@ -65,7 +65,7 @@ def test_effects_find_a_planted_factor():
         base = pd.DataFrame({name: rng.uniform(1, 2, 50) for name in MEASURES}).assign(beta=1.0, radius=0.1)
         tables |= {f"digits_plain_{seed}": base, f"digits_decay_{seed}": base}
         tables[f"digits_penalty_{seed}"] = base.assign(**{name: base[name] / 2 for name in MEASURES})
-    found = training_effects(tables).set_index(["recipe", "measure"])
+    found = training_effects(tables).set_index(["recipe", "measure"]).sort_index()
     assert np.allclose(found.loc["penalty"][["ratio", "ratio_by_seed_low", "ratio_by_seed_high"]], 0.5)
     assert (found.loc["penalty"]["delta_high"] < 0).all()
     assert np.allclose(found.loc["decay"]["ratio"], 1)
@@ -104,7 +104,7 @@ def test_targeted_correlations_see_a_planted_order():
     names += [f"{name}@{beta}" for name in PREDICTORS for beta in ("1", "10")]
     tensors = {name: torch.tensor(rng.standard_normal(30)) for name in names}
     tensors["pcc_gain"] = tensors["lambda_max@10"].exp()
-    found = targeted_correlations([(part, tensors)]).set_index(["beta", "outcome", "predictor"])
+    found = targeted_correlations([(part, tensors)]).set_index(["beta", "outcome", "predictor"]).sort_index()
     assert found.loc[(10.0, "pcc_gain", "lambda_max"), "rho"] == pytest.approx(1)
     assert found.loc[(10.0, "pcc_gain", "lambda_max"), "p_holm"] < 0.01
     assert abs(found.loc[(10.0, "mse_target", "h"), "rho"]) < 0.7
