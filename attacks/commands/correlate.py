@@ -97,8 +97,8 @@ class Correlate:
             "held_out": int(table.loc[~table["trained_on"], "image"].nunique()),
             "accuracy": subject.accuracy,
             "dense": subject.dense,
-            "certified": bool((table["certificate"] < VACUOUS).any()),
             "triples": len(table),
+            "certified_triples": int((table["certificate"] < VACUOUS).sum()),
             "permutations": permutations,
             "family": int(found["p"].notna().sum()),
             "local": {

@@ -6,16 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from attacks.correlation.measurements import measure
-from attacks.correlation.plan import Part
-from attacks.correlation.store import Store
+from attacks.correlation.store import Store, Stored
 
-Measure = Callable[[Part], dict[str, Tensor]]
+Measure = Callable[[Any], dict[str, Tensor]]
 
 
 def default_workers() -> int:
@@ -23,7 +22,7 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_parts(parts: Sequence[Part], store: Store, *, workers: int, measure: Measure = measure) -> int:
+def run_parts(parts: Sequence[Stored], store: Store, *, workers: int, measure: Measure) -> int:
     """Measure the parts that the store lacks; returns how many were there before.
 
     The parent writes each part as it arrives, so that a kill at any time costs the parts in flight only.
@@ -43,7 +42,7 @@ def run_parts(parts: Sequence[Part], store: Store, *, workers: int, measure: Mea
     return len(parts) - len(todo)
 
 
-def _measured(todo: Sequence[Part], workers: int, measure: Measure) -> Iterator[tuple[Part, dict[str, Tensor]]]:
+def _measured(todo: Sequence[Stored], workers: int, measure: Measure) -> Iterator[tuple[Stored, dict[str, Tensor]]]:
     """The parts in the order in which they are finished."""
     if workers == 1 or len(todo) < 2:
         for part in todo:

@@ -25,7 +25,7 @@ def measured(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("parts"))
     subject = load_subject("digits")
     parts = plan(SMALL, subject)
-    run_parts(parts, store, workers=1)
+    run_parts(parts, store, workers=1, measure=measure)
     return store, subject, parts, as_table([(part, store.load(part)) for part in parts], subject)
 
 
@@ -96,7 +96,7 @@ def test_two_processes_give_the_same_bytes(measured, tmp_path):
     """Oracle: metamorphic."""
     whole, _, parts, _ = measured
     store = Store(tmp_path)
-    run_parts(parts[:2], store, workers=2)
+    run_parts(parts[:2], store, workers=2, measure=measure)
     for part in parts[:2]:
         assert store.file(part).read_bytes() == whole.file(part).read_bytes()
 
