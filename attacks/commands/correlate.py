@@ -69,12 +69,14 @@ class Correlate:
         write_atomically(folder / "report.json", json.dumps(plain(report), indent=1))
         return self._print(report)
 
-    def _measured(self, parts: Sequence[Any], store: "Store", measure: Callable[..., Any]) -> list[tuple[Any, Any]]:
+    def _measured(self, parts: Sequence[Any], store: "Store", measure: Callable[..., Any]) -> "_Measured":
         from attacks.correlation.run import default_workers, run_parts
 
         store.prepare()
-        run_parts(parts, store, workers=default_workers() if self.workers is None else self.workers, measure=measure)
-        return [(part, tensors) for part in parts if (tensors := store.load(part)) is not None]
+        workers = default_workers() if self.workers is None else self.workers
+        before = run_parts(parts, store, workers=workers, measure=measure)
+        loaded = [(part, tensors) for part in parts if (tensors := store.load(part)) is not None]
+        return loaded, {"parts": len(parts), "parts_before": before}
 
     def _balls(self, store: "Store") -> "_Outcome":
         from attacks.correlation import analysis
@@ -87,12 +89,14 @@ class Correlate:
 
         subject = load_subject(self.network)
         settings = self._settings()
-        table = as_table(self._measured(plan(settings, subject), store, measure), subject)
+        loaded, counts = self._measured(plan(settings, subject), store, measure)
+        table = as_table(loaded, subject)
         permutations = _QUICK_PERMUTATIONS if self.quick else _PERMUTATIONS
         found = analysis.correlations(table, permutations=permutations)
         middle = analysis.medians(table)
         report = {
             **asdict(settings),
+            **counts,
             "images": int(table["image"].nunique()),
             "held_out": int(table.loc[~table["trained_on"], "image"].nunique()),
             "accuracy": subject.accuracy,
@@ -141,8 +145,15 @@ class Correlate:
         pairs = pairs if self.images is None else self.images
         iterations = iterations if self.steps is None else self.steps
         parts = targeted_parts(pairs=pairs, iterations=iterations)
-        found = targeted_correlations(self._measured(parts, store, measure_targeted))
-        report = {"pairs": pairs, "iterations": iterations, "family": int(found["p"].notna().sum()), "claims": {}}
+        loaded, counts = self._measured(parts, store, measure_targeted)
+        found = targeted_correlations(loaded)
+        report = {
+            **counts,
+            "pairs": pairs,
+            "iterations": iterations,
+            "family": int(found["p"].notna().sum()),
+            "claims": {},
+        }
         return report, lambda report: {
             "correlations.csv": found.to_csv(index=False),
             "report.html": targeted_page(report, found),
@@ -160,11 +171,12 @@ class Correlate:
         images = _TRAINED[self.quick] if self.images is None else self.images
         parts = training_parts(images=images, seeds=seeds, ascent=Ascent(steps=self.steps or 30, seed=self.seed))
         by_network: dict[str, list[Any]] = {}
-        for part, tensors in self._measured(parts, store, measure):
+        measured, counts = self._measured(parts, store, measure)
+        for part, tensors in measured:
             by_network.setdefault(part.settings.network, []).append((part, tensors))
         tables = {name: as_table(loaded, load_subject(name)) for name, loaded in by_network.items()}
         effects = training_effects(tables)
-        report = {"images": images, "seeds": len(seeds), "accuracy": accuracies(list(tables)), "claims": {}}
+        report = {**counts, "images": images, "seeds": len(seeds), "accuracy": accuracies(list(tables)), "claims": {}}
         return report, lambda report: {
             "effects.csv": effects.to_csv(index=False),
             "report.html": training_page(report, effects),
@@ -199,4 +211,5 @@ class Correlate:
         return 1 if failed else 0
 
 
+_Measured = tuple[list[tuple[Any, Any]], dict[str, int]]
 _Outcome = tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, str | bytes]]]

@@ -76,15 +76,16 @@ def test_nothing_attained_exceeds_its_certificate(beta):
 
 
 def test_certificate_is_that_of_certify_explanation_or_near():
-    """Oracle: a second implementation, which takes more shells and rung 7 besides; so it is lower, by little."""
+    """Oracle: a second implementation; four shells and rung 7 gain little on small balls."""
     soft, net, x, _ = _case(1.0, images=2)
     for point in x:
-        bounds, _ = change_bounds(net, point, RADII.tolist())
-        for radius, bound in zip(RADII.tolist(), bounds, strict=True):
+        radii = RADII.tolist()[:2]
+        bounds, _ = change_bounds(net, point, radii)
+        for radius, bound in zip(radii, bounds, strict=True):
             one = curvature.certify_explanation(
                 soft.double(), point.reshape(1, 8, 8), target_class=3, radius=radius, search=False
             ).change_bound
-            assert bound <= 1.15 * one
+            assert 0.5 * one <= bound <= 1.02 * one
 
 
 def test_both_fields_agree():
