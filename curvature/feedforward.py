@@ -91,6 +91,11 @@ class Curves:
     bends: list[Tensor]
     sensitivities: list[Tensor]
 
+    @functools.cached_property
+    def _weights(self) -> list[Tensor]:
+        """``F_l s''_l``, each ``[..., n_l]``."""
+        return [F_l * c for c, F_l in zip(self.bends, self.sensitivities, strict=True)]
+
     def gradient(self) -> Float[Tensor, "*batch n"]:
         """The gradient at every point, ``[..., n]``."""
         return (self.sensitivities[0] * self.slopes[0]) @ self.network.weights[0]
@@ -103,9 +108,9 @@ class Curves:
         Exactness: exact up to rounding. Cost: four products with the weights a layer.
         """
         tangent, curved = v, []
-        for W, s, c, F_l in zip(self.network.weights, self.slopes, self.bends, self.sensitivities, strict=True):
+        for W, s, weight in zip(self.network.weights, self.slopes, self._weights, strict=True):
             t = tangent @ W.T
-            curved.append(F_l * c * t)
+            curved.append(weight * t)
             tangent = s * t
         back = curved[-1] @ self.network.weights[-1]
         for W, s, u in zip(
