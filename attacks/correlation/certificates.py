@@ -4,7 +4,6 @@ The three forms of ``curvature.certificate`` with the remainder of rung 8, and t
 in the arcsine form; the curvature over the ball, which costs most, is left out.
 """
 
-import contextlib
 import math
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from curvature.bounds import BOUNDS
 from curvature.bounds.first_order_local import LocalExpansion, expand
 from curvature.bounds.rounding import gamma, gradient_with_error, spectral_norm_bound, up
+from curvature.certificate import certify_radii
 from curvature.errors import NoCertificateError
 from curvature.feedforward import FeedForward
 
@@ -46,17 +46,16 @@ def change_bounds(net: FeedForward, x: Float[Tensor, " n"], radii: list[float]) 
         return [VACUOUS] * len(radii), constant
     norm = float(torch.linalg.vector_norm(G))
     known = _Norm(norm, 1e-12 * norm + error)
-    expansion = None
-    with contextlib.suppress(NoCertificateError):  # too large for a third derivative: the anchored constant remains
+    try:
         expansion = expand(net, x)
+    except NoCertificateError:  # too large for a third derivative
+        return [certificate.change_bound for certificate in certify_radii(net, x, radii)], constant
     bounds: list[float] = []
     for radius in radii:
         if bounds and bounds[-1] >= VACUOUS:
             bounds.append(VACUOUS)
             continue
-        angle = _arcsine(known, up(constant * radius))
-        if expansion is not None:
-            angle = min(angle, _angle(expansion, known, radius))
+        angle = min(_arcsine(known, up(constant * radius)), _angle(expansion, known, radius))
         bounds.append(min(VACUOUS, up(2 * math.sin(angle / 2))) if angle < math.pi else VACUOUS)
     return bounds, constant
 

@@ -4,12 +4,14 @@ import pytest
 import torch
 
 import curvature
+from attacks.correlation import certificates
 from attacks.correlation.ascent import Ascent, attack_in_ball, attack_on_level_set
 from attacks.correlation.certificates import change_bounds
 from attacks.correlation.estimates import estimated_geometry
 from attacks.correlation.fields import AutogradField, MatrixField
 from attacks.correlation.geometry import dense_geometry
 from attacks.correlation.subjects import load_subject
+from curvature.errors import NoCertificateError
 from curvature.feedforward import feed_forward
 from curvature.search import Ascent as Search
 from curvature.search import attained_change
@@ -86,6 +88,21 @@ def test_certificate_is_that_of_certify_explanation_or_near():
                 soft.double(), point.reshape(1, 8, 8), target_class=3, radius=radius, search=False
             ).change_bound
             assert 0.5 * one <= bound <= 1.02 * one
+
+
+def test_wide_networks_have_certificates_too(monkeypatch):
+    """Oracle: a second implementation; where no third derivative fits, ``certify_radii`` serves."""
+
+    def too_large(*_):
+        raise NoCertificateError("too large")
+
+    _, net, x, geometry = _case(1.0, images=2)
+    monkeypatch.setattr(certificates, "expand", too_large)
+    free = attack_in_ball(MatrixField(net), x, RADII, geometry.singular, ascent=Ascent(steps=10))
+    for i, point in enumerate(x):
+        bounds = torch.tensor(change_bounds(net, point, RADII.tolist())[0])
+        assert (free.change[:, i] <= bounds).all()
+        assert bounds[0] < 0.1
 
 
 def test_both_fields_agree():
