@@ -1,4 +1,4 @@
-"""Command line: ``python -m attacks run | explain | fit-patterns ...``."""
+"""Command line: ``python -m attacks run | explain | diagnose | study | correlate | fit-patterns``."""
 
 import contextlib
 import signal
@@ -10,6 +10,7 @@ from types import FrameType
 import tyro
 
 from attacks.commands.correlate import Correlate
+from attacks.commands.diagnose import Diagnose
 from attacks.commands.explain import Explain
 from attacks.commands.fit_patterns import FitPatterns
 from attacks.commands.run import Run
@@ -30,9 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 good, 1 a run failed, 2 bad usage or input."""
     # torch's own modules announce the future of torch.jit at import; that is no news to a user.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
-    commands: dict[str, Callable[..., Run | Explain | FitPatterns | StudyCommand | Correlate]] = {
+    commands: dict[str, Callable[..., Run | Explain | Diagnose | FitPatterns | StudyCommand | Correlate]] = {
         "run": Run,
         "explain": Explain,
+        "diagnose": Diagnose,
         "fit-patterns": FitPatterns,
         "study": StudyCommand,
         "correlate": Correlate,

@@ -58,10 +58,10 @@ def plot_overview(
     original, adversarial = (network.pixels(x)[index] for x in (result.original, result.adversarial))
     images = [None if target is None else network.pixels(target)[min(index, len(target) - 1)], original, adversarial]
     for axes, image, title in zip(top, images, ("target", "original", "manipulated"), strict=False):
-        _show(axes, image, title)
+        show_image(axes, image, title)
     difference = adversarial - original
     factor = magnification(difference)
-    _show(top[3], 0.5 + factor * difference, f"perturbation x {factor:g}")
+    show_image(top[3], 0.5 + factor * difference, f"perturbation x {factor:g}")
     top[0].set_ylabel("image")
     bottom[0].set_ylabel("explanation map")
     for axes, map_ in zip(bottom, (result.target_map, result.original_maps, result.maps), strict=False):
@@ -87,7 +87,7 @@ def plot_maps(
     figure = Figure(figsize=(1.7 * width, 1.75 * len(maps) + 0.2), layout="constrained")
     grid = figure.subplots(len(maps), width, squeeze=False)
     for i, (name, row) in enumerate(maps.items()):
-        _show(grid[i][0], image if i == 0 else None, "image" if i == 0 else "")
+        show_image(grid[i][0], image if i == 0 else None, "image" if i == 0 else "")
         for axes, map_, title in zip(grid[i][1:], row, columns, strict=True):
             plot_map(map_, axes=axes, title=title if i == 0 else "")
         grid[i][1].set_ylabel(name.replace("_", " "), fontsize=8)
@@ -135,7 +135,8 @@ def plot_history(result: AttackResult, *, index: int = 0) -> Figure:
     return figure
 
 
-def _show(axes: Axes, image: Tensor | None, title: str) -> None:
+def show_image(axes: Axes, image: Tensor | None, title: str) -> None:
+    """Draw pixels ``[C, H, W]`` in [0, 1] without a frame; nothing at all for None."""
     axes.set(xticks=[], yticks=[], title=title)
     if image is None:
         axes.set_axis_off()

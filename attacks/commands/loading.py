@@ -1,7 +1,10 @@
 """Networks as the command line names them: on a device, with patterns."""
 
 import dataclasses
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,3 +29,23 @@ def load_on(device: str, name: str, *, weights: str | None, seed: int, patterns:
     return dataclasses.replace(
         network, module=network.module.to(found), patterns=load_patterns(patterns) if patterns else {}
     )
+
+
+def command_words(command: Any, name: str, *, without: Sequence[str]) -> str:
+    """The command line that says what differs from the defaults.
+
+    Args:
+        command: A command's dataclass.
+        name: What it is called.
+        without: Fields to leave out.
+    """
+    words = [
+        f"--{f.name.replace('_', '-')} {_word(getattr(command, f.name))}"
+        for f in dataclasses.fields(command)
+        if f.name not in without and getattr(command, f.name) != f.default
+    ]
+    return " ".join([f"python -m attacks {name}", *words])
+
+
+def _word(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))

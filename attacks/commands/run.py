@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shlex
 import statistics
 import sys
 import time
@@ -17,7 +16,7 @@ from tqdm import tqdm
 import curvature
 from attacks.attack import ATTACKS
 from attacks.commands.folder import OutputFolder
-from attacks.commands.loading import load_on
+from attacks.commands.loading import command_words, load_on
 from attacks.config import AttackConfig, preset
 from attacks.defences import load_defence
 from attacks.diagnostics import CurvatureTrace
@@ -160,12 +159,7 @@ class Run:
         save_result(result, folder / "result.safetensors", extra=extra)
         for name in ("report.html", "overview.png", "manipulated.png", "metrics.json"):
             (folder / name).unlink(missing_ok=True)  # an earlier run's, which would stand beside this result
-        words = [
-            f"--{f.name.replace('_', '-')} {_word(getattr(self, f.name))}"
-            for f in dataclasses.fields(self)
-            if f.name not in ("json", "out") and getattr(self, f.name) != f.default
-        ]
-        command = " ".join(["python -m attacks run", *words])
+        command = command_words(self, "run", without=("json", "out"))
         target, pictures = shown
         write_report(folder, network, result, summary, target=target, pictures=pictures, command=command)
         summary["files"] = {
@@ -253,10 +247,6 @@ def _curvature_summary(result: AttackResult) -> dict[str, Any]:
         "normal_change": points[-1]["normal_change"],
         "trace": points,
     }
-
-
-def _word(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))
 
 
 def _say(line: str) -> None:

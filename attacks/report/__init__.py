@@ -1,15 +1,9 @@
 """The page of one attack: a self-contained file, light and dark, readable on a phone."""
 
-import base64
-import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 import curvature
@@ -17,7 +11,7 @@ from attacks.images import Picture
 from attacks.manipulation import AttackResult
 from attacks.networks import Network
 from attacks.plots import magnification, map_png, plot_history, plot_overview, plot_trace, png_of
-from attacks.report.page import environment, svg_uri
+from attacks.report.page import environment, label_of, pixels_png, png_uri, svg_uri
 from attacks.storage import write_atomically
 
 
@@ -55,14 +49,14 @@ def write_report(  # noqa: PLR0913
             panels=_panels(network, result, target),
             history=svg_uri(plot_history(result)) if result.history else "",
             trace=_trace(result),
-            label=_label(network, int(result.target_class[0])),
+            label=label_of(network, int(result.target_class[0])),
             credits=list(dict.fromkeys(picture.credit for picture in pictures)),
             story=_story(summary),
             kinks=_kinks(network, result),
         )
     )
     write_atomically(folder / "overview.png", png_of(plot_overview(result, network, target=target)))
-    write_atomically(folder / "manipulated.png", _pixels_png(network.pixels(result.adversarial)[0]))
+    write_atomically(folder / "manipulated.png", pixels_png(network.pixels(result.adversarial)[0]))
     write_atomically(folder / "report.html", page)
 
 
@@ -76,14 +70,14 @@ def _panels(network: Network, result: AttackResult, target: Tensor) -> list[dict
         ("manipulated", adversarial, result.maps),
     )
     panels = [
-        {"title": title, "image": _uri(_pixels_png(image)), "map": _uri(map_png(map_[0]))}
+        {"title": title, "image": png_uri(pixels_png(image)), "map": png_uri(map_png(map_[0]))}
         for title, image, map_ in images
     ]
     return [
         *panels,
         {
             "title": f"change, x {factor:g}",
-            "image": _uri(_pixels_png(0.5 + factor * difference)),
+            "image": png_uri(pixels_png(0.5 + factor * difference)),
             "map": "",
         },
     ]
@@ -160,19 +154,3 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _text(value: float) -> str:
     return f"{value:.4g}"
-
-
-def _label(network: Network, target_class: int) -> str:
-    name = network.labels[target_class] if target_class < len(network.labels) else ""
-    return html.unescape(f"{name} (class {target_class})" if name else f"class {target_class}")
-
-
-def _pixels_png(pixels: Tensor) -> bytes:
-    array = (pixels.detach().double().clamp(0, 1) * 255).round().to(dtype=torch.uint8).permute(1, 2, 0).cpu().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array.squeeze())).save(buffer, format="png")
-    return buffer.getvalue()
-
-
-def _uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
