@@ -121,7 +121,11 @@ def _changes(panels: tuple[Axes, Axes], diagnosis: Diagnosis) -> None:
     map_.axhline(2**0.5, color="0.7", lw=0.8, ls=":")
     map_.set(xlabel="radius [length]", ylabel=r"$\|h(y) - h(x)\|_2$ (at most 1.41)", title="normalised abs-sum map")
     for axes in panels:
-        axes.legend(frameon=False, fontsize=8)
+        axes.set_xticks(r, [f"{radius:g}" for radius in r])
+        axes.minorticks_off()
+    # Without a certificate there is nothing to point at.
+    shown = [line for line in normal.get_lines()[:4] if not np.isnan(line.get_ydata()).all()]
+    normal.legend(handles=shown, frameon=False, fontsize=8)
 
 
 def _certified(at: AtRadius, field: str, vacuous: float) -> float:
