@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-import curvature
 from attacks.change_search import Effort, FoundChange, abs_sum_map, map_change, normal_change, search_change
 from attacks.geometry import LocalGeometry, local_geometry
 from attacks.ladders import ladders
 from attacks.networks import Network
 from attacks.soft_logit import LARGEST_UNROLLED, SoftLogit, soft_logit
-from curvature import Bound, Certificate, UnsupportedModuleError
+from curvature import Bound, Certificate, attained_curvature
+from curvature.certificate import certify_radii
 
 _CURVATURE_SEARCH = 128  # numbers in a point up to which the largest curvature in the ball is searched for too
 _SLACK = 1e-9  # of a bound: rounding of what the search attained, by which that may pass it
@@ -116,7 +116,7 @@ class Diagnosis:
 
 def pieces(radii: Sequence[float]) -> int:
     """How often ``diagnose`` says what it does."""
-    return 2 + 5 * len(set(radii))
+    return 3 + 4 * len(set(radii))
 
 
 def default_effort(numbers: int) -> Effort:
@@ -173,6 +173,8 @@ def diagnose(  # noqa: PLR0913
     geometry = local_geometry(field, point)
     say("bounds")
     rungs = ladders(field, point, radii)
+    say("certificates")
+    certificates = certify(field, point, radii)
     with torch.no_grad():
         softened = field.module(x[None].to(field.dtype))[0]
     scale = float(torch.tensor(network.std).square().mean().sqrt()) / field.size**0.5
@@ -186,8 +188,8 @@ def diagnose(  # noqa: PLR0913
         map=abs_sum_map(field.at(point[None])[1], x.shape[0])[0].reshape(x.shape[1:]),
         geometry=geometry,
         radii=tuple(
-            _at_radius(field, point, radius, (geometry, effort, say), (scale * radius, rung))
-            for radius, rung in zip(radii, rungs, strict=True)
+            _at_radius(field, point, (geometry, effort, say), (scale * certified[0], *certified))
+            for certified in zip(radii, rungs, certificates, strict=True)
         ),
         effort=effort,
     )
@@ -196,40 +198,47 @@ def diagnose(  # noqa: PLR0913
 def _at_radius(
     field: SoftLogit,
     x: Tensor,
-    radius: float,
     how: tuple[LocalGeometry, Effort, Said],
-    known: tuple[float, dict[str, Bound]],
+    known: tuple[float, float, dict[str, Bound], Certificate | None],
 ) -> AtRadius:
     geometry, effort, say = how
-    say(f"radius {radius:g}: certificate")
-    certificate, reason = certify(field, x, radius, search=field.size <= _CURVATURE_SEARCH)
+    pixel_change, radius, rungs, certificate = known
     found = search_changes(field, x, radius, geometry=geometry, effort=effort, say=say)
     if certificate is not None:
-        attained = max(found.normal.value, certificate.change_attained or 0.0)
-        certificate = dataclasses.replace(certificate, change_attained=attained)
+        certificate = _completed(field, x, certificate, (rungs, found))
     return AtRadius(
         radius=radius,
-        pixel_change=known[0],
-        rungs=known[1],
+        pixel_change=pixel_change,
+        rungs=rungs,
         certificate=certificate,
-        no_certificate=reason,
+        no_certificate=field.reason,
         found=found,
         normal_estimate=geometry.turn_rate * radius,
         normal_estimate_on_level_set=abs(geometry.largest) * radius,
     )
 
 
-def certify(field: SoftLogit, x: Float[Tensor, " n"], radius: float, *, search: bool) -> tuple[Certificate | None, str]:
-    """The certificate, or None and the reason why none applies."""
+def _completed(
+    field: SoftLogit, x: Tensor, certificate: Certificate, beside: tuple[dict[str, Bound], FoundChanges]
+) -> Certificate:
+    """The certificate with the ladder's least curvature, and with what was attained."""
+    rungs, found = beside
+    proven = [bound.curvature for bound in rungs.values() if bound.curvature is not None]
+    net = field.matrices if field.size <= _CURVATURE_SEARCH else None
+    return dataclasses.replace(
+        certificate,
+        change_attained=found.normal.value,
+        curvature_bound=min(proven, default=None),
+        curvature_attained=None if net is None else attained_curvature(net, x, certificate.radius).value,
+    )
+
+
+def certify(field: SoftLogit, x: Float[Tensor, " n"], radii: Sequence[float]) -> list[Certificate | None]:
+    """The certificate at each radius, without a search; None, for the field's reason, where none applies."""
     if field.matrices is None:
-        return None, field.reason
-    point = x.reshape(field.shape)
-    try:
-        return curvature.certify_explanation(
-            field.module, point, target_class=field.target_class, radius=radius, search=search
-        ), ""
-    except UnsupportedModuleError as error:
-        return None, str(error)
+        return [None for _ in radii]
+    channels = field.shape[0] if len(field.shape) == 3 else 1
+    return list(certify_radii(field.matrices, x, list(radii), channels=channels, curvature=False))
 
 
 def search_changes(  # noqa: PLR0913

@@ -53,6 +53,10 @@ def study_page(study: Study, table: pd.DataFrame, times: pd.DataFrame, *, failed
             time_columns=[*_chosen(_GROUP, varying), "batch", "steps", "one attack [s]", "one at a time [s]", "ratio"],
             times=list(_times(times, varying)),
             reasons=_reasons(study),
+            curvature=_curvature(groups, varying),
+            curvature_beta=None if study.curvature is None else study.curvature.beta,
+            curvature_columns=[] if study.curvature is None else [*_chosen(_GROUP, varying), "column", *_QUANTILES],
+            missing=table.attrs.get("missing", {}),
             credit=_credit(study),
         )
     )
@@ -130,6 +134,22 @@ def _times(times: pd.DataFrame, varying: list[int]) -> Iterator[list[str]]:
         alone = (known["seconds_one_at_a_time"] * known["images"]).sum() / images
         batch, steps = int(known["images"].max()), int(known["steps"].max())
         yield [*_chosen(key, varying), str(batch), str(steps), f"{each:.3g}", f"{alone:.3g}", f"{alone / each:.2f}"]
+
+
+_QUANTILES = ("n", "median", "10th", "90th percentile")
+
+
+def _curvature(groups: list[tuple[Any, pd.DataFrame]], varying: list[int]) -> list[list[str]]:
+    """Each curvature column of each group that has a number in it."""
+    rows = []
+    for key, part in groups:
+        for column in (name for name in part if name.startswith("curvature_")):
+            values = part[column].dropna()
+            if not values.empty:
+                numbers = [f"{values.quantile(q):.4g}" for q in (0.5, 0.1, 0.9)]
+                name = column.removeprefix("curvature_").replace("_", " ")
+                rows.append([*_chosen(key, varying), name, str(len(values)), *numbers])
+    return rows
 
 
 def _reasons(study: Study) -> list[tuple[str, str]]:

@@ -64,7 +64,13 @@ def _plan(study: Study) -> Plan:
                 inputs[keys[key]] = _inputs(study, network)
         tasks += [
             make_task(
-                combination, pairs, batch, network=keys[key], threads=study.threads, chunk=min(study.chunk, len(pairs))
+                combination,
+                pairs,
+                batch,
+                network=keys[key],
+                threads=study.threads,
+                chunk=min(study.chunk, len(pairs)),
+                curvature=study.curvature,
             )
             for pairs, batch in _batches(study, inputs[keys[key]])
         ]

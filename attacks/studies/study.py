@@ -14,6 +14,7 @@ from attacks.config import AttackConfig, preset
 from attacks.defences import DEFENCES
 from attacks.explanations import EXPLANATIONS
 from attacks.networks import NETWORKS
+from attacks.studies.curvature_columns import CurvatureColumns, read_curvature
 from attacks.studies.overrides import Override, read_override
 from attacks.studies.pairs import Pairs, read_pairs
 from attacks.studies.sources import Patterns, Source, read_patterns, read_sources
@@ -73,6 +74,7 @@ class Study:
         batch: Pairs in a task.
         chunk: Samples in one pass of the network.
         threads: Threads of a task.
+        curvature: Which curvature columns to measure; None for none, as they cost time.
         text: The file.
     """
 
@@ -92,6 +94,7 @@ class Study:
     batch: int
     chunk: int
     threads: int
+    curvature: CurvatureColumns | None
     text: str
 
     def combinations(self) -> Iterator[Combination]:
@@ -184,6 +187,7 @@ def _read(top: Table, path: Path, text: str) -> Study:
         batch=batch,
         chunk=top.take("chunk", int, batch, low=1),
         threads=top.take("threads", int, 1, low=1),
+        curvature=read_curvature(top),
         text=text,
     )
     top.finish()

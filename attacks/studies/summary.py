@@ -14,12 +14,26 @@ def summary(folder: Folder, tasks: Iterable[Task]) -> pd.DataFrame:
     """Read the results of tasks into one table.
 
     Columns: what was run (``study`` keys), then every metric as ``GROUP_NAME``, as the result
-    file has it; a metric that only some tasks have is empty in the others.
+    file has it; a metric that only some tasks have is empty in the others. The table's ``attrs``, which the
+    parquet file keeps, say under ``missing`` why curvature columns have empty cells.
 
     Raises:
         ValueError: If a result is missing or damaged.
     """
-    return pd.DataFrame([row for task in tasks for row in _rows(folder, task)])
+    tasks = list(tasks)
+    table = pd.DataFrame([row for task in tasks for row in _rows(folder, task)])
+    if any(task.curvature is not None for task in tasks):
+        table.attrs["missing"] = _missing(folder, tasks)
+    return table
+
+
+def _missing(folder: Folder, tasks: list[Task]) -> dict[str, str]:
+    """Why curvature columns have empty cells: one reason, the first, for each network and group of columns."""
+    found: dict[str, str] = {}
+    for task in tasks:
+        for group, reason in folder.load(task)[1].get("missing", {}).items():
+            found.setdefault(f"{task.combination.network}, {group}", reason)
+    return found
 
 
 def as_csv(table: pd.DataFrame) -> bytes:

@@ -61,14 +61,16 @@ class Table:
         return value
 
     def many(self, key: str, kind: type, default: Any = _REQUIRED, *, known: Collection[str] | None = None) -> Any:
-        """A list of values of one type, not empty and without repeats, as a tuple."""
+        """A list of values of one type (integers will do for floats), not empty and without repeats, as a tuple."""
         values = self.take(key, list, default)
         if values is default:
             return default
         if not values:
             raise self.error(key, "at least one entry", "an empty list, which leaves nothing to run")
+        if kind is float:
+            values = [float(value) if type(value) is int else value for value in values]
         for value in values:
-            if type(value) is not kind:
+            if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
                 raise self.error(key, f"a list with {_WORDS[kind]} in each place", repr(value))
             if known is not None and value not in known:
                 raise self.error(key, f"entries among {', '.join(known)}", f"{value!r}{_hint(str(value), known)}")

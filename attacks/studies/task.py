@@ -18,6 +18,7 @@ import attacks
 import curvature
 from attacks.networks import Network
 from attacks.studies.aims import Aim
+from attacks.studies.curvature_columns import CurvatureColumns
 from attacks.studies.pairs import Pair
 from attacks.studies.study import Combination
 
@@ -41,6 +42,7 @@ class Task:
         threads: Torch threads.
         chunk: Samples in one pass of the network.
         environment: What else determines the bytes; see ``environment``.
+        curvature: Curvature columns to measure; without any, nothing of them is part of the name.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Task:
     threads: int
     chunk: int
     environment: dict[str, str]
+    curvature: CurvatureColumns | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -66,7 +69,8 @@ class Task:
         """All that determines the result and that a person can read, as JSON can hold it."""
         c = self.combination
         config = {key: value for key, value in asdict(c.config).items() if key != "reason"}
-        return {
+        curvature = {} if self.curvature is None else {"curvature": asdict(self.curvature)}
+        return curvature | {
             "format": _FORMAT,
             "network": c.network,
             "fingerprint": self.network,
@@ -92,7 +96,7 @@ def make_task(
         combination: What to run.
         pairs: Names of the batch.
         batch: Index of the first pair, images and aims.
-        **rest: ``network``, ``threads``, ``chunk``, as in ``Task``.
+        **rest: ``network``, ``threads``, ``chunk``, ``curvature``, as in ``Task``.
     """
     first, x, aims = batch
     images = x.detach().cpu().numpy()

@@ -17,6 +17,7 @@ from attacks.manipulation import AttackResult
 from attacks.networks import Network
 from attacks.storage import serialise
 from attacks.studies.aims import goal
+from attacks.studies.curvature_columns import curvature_columns
 from attacks.studies.measurements import measure
 from attacks.studies.study import NO_DEFENCE
 from attacks.studies.task import Task, environment
@@ -51,7 +52,10 @@ def run_task(task: Task, network: Network) -> Output:
     clock = Clock()
     result = attack(task, network, clock)
     metrics = result.metrics | measure(network, result)
-    extra = {"study": task.describe(), "weights": network.weights}
+    extra: dict[str, Any] = {"study": task.describe(), "weights": network.weights}
+    if task.curvature is not None:
+        columns, missing = curvature_columns(network, result, task.curvature, fingerprint=task.network)
+        metrics, extra = metrics | {"curvature": columns}, extra | {"missing": missing}
     content = serialise(dataclasses.replace(result, metrics=metrics), extra=extra)
     seconds = time.perf_counter() - started
     step = clock.median()

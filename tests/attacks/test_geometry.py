@@ -19,7 +19,7 @@ def digit():
 
 @pytest.mark.parametrize("beta", [0.8, 5.0])
 def test_curvatures_and_rate_of_turn_are_those_of_the_core(digit, beta):
-    """Oracle: ``principal_curvatures`` and a Jacobian of the unit normal by autodiff, which know nothing of matrices."""
+    """Oracle: ``principal_curvatures`` and a Jacobian of the unit normal by autodiff, without matrices."""
     network, x = digit
     field = soft_logit(network, x, 3, beta=beta)
     found = local_geometry(field, x.flatten().double())

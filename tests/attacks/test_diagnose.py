@@ -1,0 +1,135 @@
+"""The command ``python -m attacks diagnose``: its object, files, page, words and errors."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from attacks import load_network, load_picture
+from attacks.__main__ import main
+from attacks.change_search import Effort
+from attacks.diagnosis import diagnose
+from attacks.report.diagnosis_words import MAP, NORMAL, degrees, sentences
+
+FAST = ["--steps", "6", "--restarts", "1"]
+DIGIT = ["diagnose", "--network", "digits", "--image", "digits/5", *FAST]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Two radii: one with a certificate, one so large that nothing can be proven."""
+    out = tmp_path_factory.mktemp("diagnose")
+    assert main([*DIGIT, "--radius", "0.1", "8", "--out", str(out)]) == 0
+    return out, json.loads((out / "diagnosis.json").read_text())
+
+
+def test_json_is_one_object_and_nothing_else(finished, tmp_path, capsys):
+    """Oracle: the file that an earlier run wrote; the documented keys."""
+    out, written = finished
+    assert main([*DIGIT, "--radius", "8", "0.1", "--json", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert found.pop("seconds") > 0
+    assert found == written
+    assert "diagnose" in printed.err
+    assert [at["radius"] for at in found["radii"]] == [0.1, 8.0]
+    assert {p.name for p in out.iterdir()} == {"diagnosis.html", "diagnosis.png", "diagnosis.json"}
+    with Image.open(out / "diagnosis.png") as picture:
+        assert picture.size[0] > 1000
+
+
+def test_what_is_proven_is_above_what_is_found(finished):
+    """Oracle: the order of the two ends; a radius at which the gradient may vanish proves nothing."""
+    _, found = finished
+    near, far = found["radii"]
+    certificate = near["certificate"]
+    assert 0 < near["found"]["normal_on_level_set"] <= near["found"]["normal"] <= certificate["change_bound"]
+    assert 0 < near["found"]["map_on_level_set"] <= near["found"]["map"] <= certificate["map_change_bound"]
+    assert certificate["curvature_attained"] <= certificate["curvature_bound"]
+    assert certificate["curvature_bound"] == min(r["curvature"] for r in near["rungs"].values() if r["curvature"])
+    assert far["certificate"]["vacuous"]
+    assert not near["violations"]
+    assert far["sentences"][0]["strength"] == "nothing proven"
+    assert "may vanish" in far["sentences"][0]["text"]
+    assert len(found["geometry"]["curvatures"]) == 63
+
+
+def test_every_sentence_names_its_map_and_the_numbers_are_those_of_the_object(finished):
+    """Oracle: the object's numbers, formatted again."""
+    _, found = finished
+    near = found["radii"][0]
+    assert {s["about"] for s in near["sentences"]} == {NORMAL, MAP}
+    assert {s["strength"] for s in near["sentences"]} == {"proven", "found", "estimate"}
+    proven = {s["about"]: s["text"] for s in near["sentences"] if s["strength"] == "proven"}
+    assert f"{near['certificate']['change_bound']:.3g}" in proven[NORMAL]
+    assert f"{near['certificate']['map_change_bound']:.3g}" in proven[MAP]
+    assert degrees(2**0.5) == pytest.approx(90)
+    assert degrees(2.0) == pytest.approx(180)
+
+
+def test_the_page_stands_alone_and_says_the_sentences(finished):
+    """Oracle: the page's text; no address is in it."""
+    page = (finished[0] / "diagnosis.html").read_text()
+    assert "http://" not in page
+    assert "https://" not in page
+    assert page.count("data:image/") == 6
+    for words in ("At most: the unit normal", "At least", "Nothing is proven of either map", "UCI optical digits",
+                  "python -m attacks diagnose", "exact up to rounding", "first order local"):  # fmt: skip
+        assert words in page
+
+
+def test_a_violated_certificate_would_be_reported(finished):
+    """Oracle: a false sibling: a certificate below what the search attained."""
+    network = load_network("digits")
+    x = network.preprocess(load_picture("digits/5", channels=1).image)[0]
+    (at,) = diagnose(network, x, radii=[0.1], effort=Effort(steps=2, restarts=0)).radii
+    assert not at.violations()
+    broken = dataclasses.replace(at.certificate, change_bound=at.found.normal.value / 2)
+    (words,) = dataclasses.replace(at, certificate=broken).violations()
+    assert "unit normal" in words
+
+
+def test_max_pooling_is_named_and_estimates_remain():
+    """Oracle: the paths of the network's own layers; no number is called proven."""
+    network = load_network("mnist_vgg", weights="random")
+    x = network.preprocess(load_picture("mnist/7", channels=1).image)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("attacks.geometry.DENSE", 10)
+        found = diagnose(network, x, radii=[0.1], effort=Effort(steps=1, restarts=0))
+    (at,) = found.radii
+    assert at.certificate is None
+    pools = [name for name, m in network.module.named_modules() if isinstance(m, torch.nn.MaxPool2d)]
+    assert len(pools) == 3
+    assert all(f"'{name}' (MaxPool2d)" in found.field.reason for name in pools)
+    assert all(bound.curvature is None and pools[0] in bound.reason for bound in at.rungs.values())
+    assert not found.geometry.complete
+    words = sentences(found, at)
+    assert "proven" not in {s.strength for s in words}
+    assert at.found.normal.value > 0
+    assert at.normal_estimate > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--radius", "-1"], "finite and > 0"),
+        (["--radius", "nan"], "finite and > 0"),
+        (["--beta", "0"], "beta"),
+        (["--target-class", "12"], "class from 0 to 9"),
+        (["--steps", "0"], "steps >= 1"),
+        (["--image", "nobody.png"], "expected a picture file"),
+        (["--network", "nonet"], "expected a network among"),
+        (["--network", "tests.attacks.odd_networks:leaky"], "'2'"),
+        (["--network", "tests.attacks.odd_networks:not_finite"], "finite logits"),
+    ],
+)
+def test_bad_input_is_one_clear_paragraph_with_status_two(arguments, words, tmp_path, capsys, monkeypatch):
+    """Oracle: the contract; nothing half-written is left behind."""
+    monkeypatch.chdir(tmp_path)
+    assert main([*DIGIT, *arguments, "--out", "here"]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert not list(tmp_path.iterdir())
