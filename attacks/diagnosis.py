@@ -15,6 +15,7 @@ from attacks.networks import Network
 from attacks.soft_logit import LARGEST_UNROLLED, SoftLogit, soft_logit
 from curvature import Bound, Certificate, attained_curvature
 from curvature.certificate import certify_radii
+from curvature.search import Ascent
 
 _CURVATURE_SEARCH = 128  # numbers in a point up to which the largest curvature in the ball is searched for too
 _SLACK = 1e-9  # of a bound: rounding of what the search attained, by which that may pass it
@@ -205,7 +206,7 @@ def _at_radius(
     pixel_change, radius, rungs, certificate = known
     found = search_changes(field, x, radius, geometry=geometry, effort=effort, say=say)
     if certificate is not None:
-        certificate = _completed(field, x, certificate, (rungs, found))
+        certificate = _completed(field, x, certificate, (rungs, found, effort))
     return AtRadius(
         radius=radius,
         pixel_change=pixel_change,
@@ -219,17 +220,18 @@ def _at_radius(
 
 
 def _completed(
-    field: SoftLogit, x: Tensor, certificate: Certificate, beside: tuple[dict[str, Bound], FoundChanges]
+    field: SoftLogit, x: Tensor, certificate: Certificate, beside: tuple[dict[str, Bound], FoundChanges, Effort]
 ) -> Certificate:
     """The certificate with the ladder's least curvature, and with what was attained."""
-    rungs, found = beside
+    rungs, found, effort = beside
+    search = Ascent(steps=effort.steps, restarts=effort.restarts + 2, seed=effort.seed)
     proven = [bound.curvature for bound in rungs.values() if bound.curvature is not None]
     net = field.matrices if field.size <= _CURVATURE_SEARCH else None
     return dataclasses.replace(
         certificate,
         change_attained=found.normal.value,
         curvature_bound=min(proven, default=None),
-        curvature_attained=None if net is None else attained_curvature(net, x, certificate.radius).value,
+        curvature_attained=None if net is None else attained_curvature(net, x, certificate.radius, search=search).value,
     )
 
 
