@@ -144,7 +144,10 @@ def _result(x):
     maps = torch.ones(len(x), 28, 28) / 784
     config = preset("mnist_vgg", "gradient")
     classes = torch.zeros(len(x), dtype=torch.long)
-    return AttackResult(x, x, maps, maps, maps, classes, {}, {}, None, config, completed=0)
+    return AttackResult(
+        original=x, adversarial=x, target_map=maps, maps=maps, original_maps=maps, target_class=classes, metrics={},
+        history={}, trace=None, config=config, completed=0,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
