@@ -16,6 +16,7 @@ from figures._store import Store
 from figures.pages import contours, theorems
 from figures.pages._page import environment, typeset
 
+_FIGURES = 27  # of the supplement
 # What a figure shows of the theorems, by the names of their claims.
 SHOWS = {
     "fig14_smoothgrad_recovery": ("thm2.spherical_logistic", "thm2.product_noise", "thm2.gaussian_gap"),
@@ -23,6 +24,7 @@ SHOWS = {
     "fig20_contours": ("thm1.theorem", "thm1.step3.lambda_max", "thm1.without_smoothness"),
     "extra_ladder": ("thm1.step1.hessian_frobenius", "thm1.step1.quarter", "thm1.step3.lambda_max"),
     "extra_theorem2_gap": ("thm2.product_gap_by_dimension", "thm2.product_noise", "thm2.gaussian_gap"),
+    "extra_attack_vs_curvature": ("thm1.theorem", "thm1.displacement"),
     "extra_level_set_path": ("thm1.step4.path_integral", "thm1.theorem", "thm1.angle_form"),
 }
 
@@ -62,6 +64,7 @@ def page(folder: Path, place: Path, results: list[dict[str, Any]]) -> str:
         .render(
             figures=[_figure(name, records[name], near, known) for name in records],
             missing=[name for name in names if name not in records],
+            unwritten=[n for n in range(1, _FIGURES + 1) if not any(name.startswith(f"fig{n:02}_") for name in names)],
             theorems=link,
             contours=os.path.relpath(contours.OUTPUT, place.resolve().parent),
             math=typeset,

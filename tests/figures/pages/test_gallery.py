@@ -63,6 +63,11 @@ def test_verdicts_theorems_and_missing_figures_are_listed(page: Path, opened: Op
     assert set(cells) == {"not judged"}
     missing = driver.execute_script("return [...document.querySelectorAll('#missing code')].map(c => c.textContent)")
     assert missing == [f"python -m figures {name}" for name in script_names() if name not in DRAWN]
+    numbers = {int(name[3:5]) for name in script_names() if name.startswith("fig")}
+    absent = driver.execute_script("return document.getElementById('unwritten')?.textContent ?? ''")
+    assert [n for n in range(1, 28) if f" {n}," in absent or f" {n} of" in absent] == sorted(
+        set(range(1, 28)) - numbers
+    )
     for name in DRAWN:
         found = driver.execute_script(
             f"return [...document.querySelectorAll('#{name} details .badge')].map(b => b.textContent)"
