@@ -11,7 +11,7 @@ import copy
 import functools
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -46,6 +46,18 @@ class FeedForward:
     head: Tensor
     head_bias: Tensor
     beta: float
+
+    @functools.cached_property
+    def in_row_space(self) -> "tuple[FeedForward, Float[Tensor, 'm n']]":
+        r"""The same function on the row space of ``W_1``, and an orthonormal basis ``Q`` of a space that holds it.
+
+        :math:`f(x) = f_Q(Q x)`, so that :math:`\nabla f = Q^T \nabla f_Q` and :math:`H = Q^T H_Q Q`; orthogonal to the
+        rows of Q f does not change. Worth its one QR where the first layer has fewer neurons m than inputs n.
+
+        Exactness: exact up to the rounding of a QR.
+        """
+        Q, R = torch.linalg.qr(self.weights[0].T)
+        return replace(self, weights=(R.T.contiguous(), *self.weights[1:])), Q.T.contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
         """The scalar output at points ``[..., *shape]`` flattened to ``[..., n]``."""

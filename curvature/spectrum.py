@@ -22,7 +22,7 @@ Appl. 22 (2000) 837-852.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple, get_args
@@ -94,7 +94,8 @@ def extreme_curvatures(  # noqa: PLR0913
     r"""The ``k`` most extreme principal curvatures of the level set through ``x``.
 
     Args:
-        f: Twice differentiable scalar field; a ``FeedForward`` gives its gradient and products in closed form.
+        f: Twice differentiable scalar field; a ``FeedForward`` gives its gradient and products in closed form, and
+            is searched in the row space of its first layer where that has at most ``n / 2`` neurons.
         x: One point with ``n >= 2`` numbers.
         k: How many; at most ``n - 1``.
         which: Largest in magnitude, largest or smallest algebraic.
@@ -126,6 +127,9 @@ def extreme_curvatures(  # noqa: PLR0913
         raise ValueError(
             f"expected 1 <= k <= {n - 1}, which among {get_args(Which)}, max_hvps >= k; got {k}, {which!r}, {max_hvps}"
         )
+    if isinstance(f, FeedForward) and product is None and k < len(f.weights[0]) <= n // 2:
+        search = partial(extreme_curvatures, k=k, rtol=rtol, max_hvps=max_hvps, generator=generator, verify=verify)
+        return _in_row_space(f, x, start, which, search)
     G, multiply = _derivatives(f, x, order)
     norm = torch.linalg.vector_norm(G)
     if not norm >= MIN_GRADIENT:
@@ -152,6 +156,26 @@ def extreme_curvatures(  # noqa: PLR0913
     return ExtremeCurvatures(
         normal.new_tensor(values), normal.new_tensor(rows), residuals, hvps, converged, float(norm)
     )
+
+
+def _in_row_space(
+    f: FeedForward, x: Tensor, start: Tensor | None, which: Which, search: Callable[..., ExtremeCurvatures]
+) -> ExtremeCurvatures:
+    """The search in the row space of the first layer; along what the network is blind to curvatures are zero."""
+    require_finite(x)
+    narrow, Q = f.in_row_space
+    guess = None if start is None else Q @ start
+    if guess is not None and not float(torch.linalg.vector_norm(guess)) > 0:
+        guess = None  # the network is blind to it
+    found = search(narrow, Q @ x.flatten(), start=guess, which=which)
+    values, directions, residuals = found.curvatures.clone(), found.directions @ Q, found.residuals.clone()
+    inward = {"magnitude": values.isnan(), "largest": values < 0, "smallest": values > 0}[which]
+    if inward.any():  # zeros are further out; there are enough of them, as fewer values are asked for than Q has rows
+        blind = torch.randn(x.numel(), int(inward.sum()), generator=torch.Generator().manual_seed(0), dtype=Q.dtype)
+        blind = blind - Q.T @ (Q @ blind)
+        values[inward], residuals[inward] = 0.0, 0.0
+        directions[inward] = torch.linalg.qr(blind - Q.T @ (Q @ blind))[0].T
+    return replace(found, curvatures=values, directions=directions, residuals=residuals)
 
 
 def _derivatives(f: ScalarField, x: Tensor, order: Order) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.tightness import cases
-from curvature import DegenerateLevelSetError, extreme_curvatures, logit, principal_curvatures, soften
+from curvature import DegenerateLevelSetError, extreme_curvatures, feed_forward, logit, principal_curvatures, soften
 from curvature.spectrum import _Plan, _remainder, _State
 from tests.strategies import betas, normal, relu_network, seeds
 
@@ -50,6 +50,41 @@ def test_directions_are_unit_tangent_eigenvectors_within_the_residual(seed, beta
         # Projected twice: the shape operator maps into the tangent space only up to rounding.
         error = (shape @ direction - value * direction).norm()
         assert abs(error - residual) <= 1e-9 * max(1.0, float(H.norm() / G.norm()))
+
+
+@given(seed=seeds, beta=betas, k=st.integers(1, 3))
+@example(seed=0, beta=1.0, k=1)
+def test_a_narrow_first_layer_is_searched_in_its_row_space(seed, beta, k):
+    """Oracle: the dense spectrum; most curvatures are zero, and count where all others are on one side of it."""
+    net, x = soften(relu_network(seed, 12, 4, 5, 3), beta), normal(seed + 3, 12)
+    f = feed_forward(net, x, 1)
+    if f.curves(x).gradient().norm() < 1e-8:
+        return
+    dense = principal_curvatures(logit(net, 1), x)
+    scale = float(dense.abs().max())
+    order = {"magnitude": dense[dense.abs().argsort(descending=True)], "largest": dense.flip(0), "smallest": dense}
+    for which, expected in order.items():
+        found = extreme_curvatures(f, x, k, which=which, rtol=1e-8, start=normal(seed + 4, 12), verify=True)
+        difference = found.curvatures - expected[:k]
+        if which == "magnitude":  # of equal magnitude, either may come first
+            difference = found.curvatures.abs() - expected[:k].abs()
+        assert found.converged
+        assert difference.abs().max() <= 1e-7 * scale + 1e-12
+        gram = found.directions @ found.directions.T
+        assert (gram - torch.eye(k, dtype=x.dtype)).abs().max() < 1e-10
+        products = -f.curves(x).hessian() @ found.directions.T / f.curves(x).gradient().norm()
+        n = f.curves(x).gradient() / f.curves(x).gradient().norm()
+        shaped = products - torch.outer(n, n @ products)
+        assert (shaped.T - found.curvatures[:, None] * found.directions).norm() <= 1e-5 * scale + 1e-12
+
+
+def test_a_guess_that_the_network_is_blind_to_is_no_error():
+    """Oracle: the search without a guess."""
+    net, x = soften(relu_network(0, 12, 4, 5, 3), 2.0), normal(3, 12)
+    f = feed_forward(net, x, 1)
+    blind = torch.linalg.svd(f.weights[0])[2][-1]
+    expected = extreme_curvatures(f, x).curvatures
+    assert abs(float(extreme_curvatures(f, x, start=blind).curvatures - expected)) <= 1e-3 * abs(float(expected))
 
 
 def test_a_multiple_eigenvalue_is_found_with_its_multiplicity():
