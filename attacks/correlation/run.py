@@ -1,11 +1,12 @@
 """Runs what is missing of an experiment in a few processes, and shows the time left."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import torch
@@ -35,28 +36,33 @@ def run_parts(parts: Sequence[Stored], store: Store, *, workers: int, measure: M
     todo = [part for part in parts if store.load(part) is None]
     images = sum(len(part.positions) for part in parts)
     left = sum(len(part.positions) for part in todo)
-    with tqdm(total=images, initial=images - left, desc="correlate", unit="image", file=sys.stderr) as bar:
-        for part, tensors in _measured(todo, workers, measure):
+    measured = _measured(todo, workers, measure)
+    with (
+        tqdm(total=images, initial=images - left, desc="correlate", unit="image", file=sys.stderr) as bar,
+        contextlib.closing(measured),
+    ):
+        for part, tensors in measured:
             store.save(part, tensors)
             bar.update(len(part.positions))
     return len(parts) - len(todo)
 
 
-def _measured(todo: Sequence[Stored], workers: int, measure: Measure) -> Iterator[tuple[Stored, dict[str, Tensor]]]:
+def _measured(
+    todo: Sequence[Stored], workers: int, measure: Measure
+) -> Generator[tuple[Stored, dict[str, Tensor]], None, None]:
     """The parts in the order in which they are finished."""
     if workers == 1 or len(todo) < 2:
         for part in todo:
             yield part, measure(part)
         return
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    try:
         futures = {pool.submit(measure, part): part for part in todo}
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                yield futures.pop(future), future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in concurrent.futures.as_completed(futures):
+            yield futures.pop(future), future.result()
+    finally:  # a ``with`` would wait for every part that is queued, after an interrupt too
+        pool.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
