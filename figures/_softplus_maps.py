@@ -17,7 +17,7 @@ SMALL = "mnist_lenet"
 def maps_over_beta(network: Network, x: Tensor, method: str) -> NDArray[np.float32]:
     """``[images, betas, H, W]``, of the class that the ReLU network predicts."""
     classes = network.predict(x)
-    soft = [network if beta == np.inf else network.soften(beta) for beta in BETAS]
+    soft = [network if beta == np.inf else network.soften(float(beta)) for beta in BETAS]
     return np.stack([explain(n, x, classes, method=method).detach().numpy() for n in soft], 1).astype(np.float32)
 
 

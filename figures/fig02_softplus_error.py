@@ -37,7 +37,7 @@ def compute(*, seed: int, quick: bool, network: str = "efficientnet_lite0", data
 def _over_beta(network: Network, x: Tensor, betas: tuple[int, ...], key: str) -> Data:
     classes = network.predict(x)
     relu = explain(network, x, classes)
-    soft = [explain(network.soften(beta), x, classes) for beta in betas]
+    soft = [explain(network.soften(float(beta)), x, classes) for beta in betas]
     return {f"{name}_{key}": np.array([f(h, relu).numpy() for h in soft]) for name, f in METRICS.items()}
 
 
