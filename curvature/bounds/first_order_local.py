@@ -141,7 +141,7 @@ class LocalExpansion:
             rest = up(inner + self.gradient_error + 2 * radius * slack)
             if not math.isfinite(rest):
                 return results + [None] * (len(radii) - len(results))
-            half, before = radius**2 / 2, radius
+            half, before = radius * radius / 2, radius
             results.append(
                 GradientRemainder(
                     whole=up(half * self.T_norm + rest),

@@ -19,7 +19,8 @@ from curvature.errors import NoCertificateError
 from curvature.feedforward import FeedForward
 
 UNIT = torch.finfo(torch.float64).eps / 2
-TINY = 1e-290  # absolute margin for everything that may underflow
+TINY = 1e-140  # absolute margin for everything that may underflow: torch's norms lose squares, so numbers below 1e-154
+_SCALES = (1e-15, 1e15)  # of beta and of every layer's largest weight: what underflows is not multiplied up to matter
 RELATIVE = 1e-12  # covers exp, the product beta * z and z + xi for |beta z| up to the underflow of exp
 _LANCZOS = 256  # rows from which a Lanczos process is cheaper than all eigenvalues
 
@@ -144,6 +145,12 @@ def relative_error(net: FeedForward, x: Float[Tensor, " n"]) -> float:
     network; a pre-activation error :math:`\epsilon` changes s' and s'' by a relative
     :math:`\beta\epsilon` to first order, and there are at most L + 1 such factors.
     """
+    for what, size in _sizes(net).items():
+        if size and not _SCALES[0] <= size <= _SCALES[1]:
+            raise NoCertificateError(
+                f"{what} is {size:.1e}, need {_SCALES[0]:.0e} to {_SCALES[1]:.0e}: float64 might lose digits unseen; "
+                "rescale the inputs or the output"
+            )
     q = 8 * (sum(len(b) for b in net.biases) + len(x)) + 256
     drift = net.beta * max(float(error.max()) for error in preactivation_errors(net, x))
     if not drift < 1e-3:
@@ -151,6 +158,12 @@ def relative_error(net: FeedForward, x: Float[Tensor, " n"]) -> float:
             f"float64 cannot place the pre-activations: beta times their error is {drift:.1e}, need < 1e-3; lower beta"
         )
     return gamma(q) + 4 * (len(net.biases) + 2) * drift + 64 * RELATIVE
+
+
+def _sizes(net: FeedForward) -> dict[str, float]:
+    """Beta and the largest weight of every layer."""
+    layers = {f"the largest weight of layer {i}": W for i, W in enumerate((*net.weights, net.head), 1)}
+    return {"beta": net.beta} | {name: float(W.abs().max()) for name, W in layers.items()}
 
 
 def gradient_with_error(net: FeedForward, x: Float[Tensor, " n"]) -> tuple[Float[Tensor, " n"], float]:

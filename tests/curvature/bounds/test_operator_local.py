@@ -8,6 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from curvature.bounds.entrywise_local import entrywise_local
+from curvature.bounds.first_order_local import first_order_local
 from curvature.bounds.operator_local import Layers, expand_in_norms, operator_local
 from curvature.bounds.rounding import largest_eigenvalue_bound, positive_form_bound
 from curvature.feedforward import FeedForward, feed_forward
@@ -144,3 +146,58 @@ def test_form_bound_is_above_the_largest_eigenvalue_and_near(n):
     largest = float(torch.linalg.eigvalsh(S)[-1])
     assert largest <= positive_form_bound(S) <= 1.25 * largest
     assert positive_form_bound(torch.full((n, n), math.nan, dtype=S.dtype)) == math.inf
+
+
+@pytest.mark.parametrize("bound", [operator_local, entrywise_local, first_order_local])
+@pytest.mark.parametrize(
+    ("scale", "head"), [(1e-150, 1e30), (1e-30, 1e-108), (1e-163, 1e100), (1e30, 1e-160), (1e-14, 1e-14), (1e-14, 1e14)]
+)
+def test_bounds_hold_where_squares_of_the_numbers_underflow(bound, scale, head):
+    """Oracle: the Hessian and the gradient at four points, or a refusal with a reason."""
+    beta = 1.0
+    net = FeedForward(
+        weights=(scale * torch.tensor([[1.0, 0.5], [1.0, -1.0]], dtype=torch.float64),),
+        biases=(torch.tensor([1.0, -0.5], dtype=torch.float64),),
+        head=head * torch.tensor([1.0, 1 / 3], dtype=torch.float64),
+        head_bias=torch.zeros((), dtype=torch.float64),
+        beta=beta,
+    )
+    x, radius = torch.zeros(2, dtype=torch.float64), 0.25 / scale
+    u = radius * torch.cat([torch.eye(2, dtype=torch.float64), -torch.eye(2, dtype=torch.float64)])
+    curves, G = net.curves(x + u), net.curves(x).gradient()
+    H, change = curves.hessian(), curves.gradient() - G
+    result = bound(net, x, radius)
+    if result.hessian is None:
+        assert result.reason
+        return
+    assert float(H.abs().max()) <= result.hessian
+    assert float(change.abs().max()) <= result.gradient_change
+    if result.curvature is not None:
+        unit = H.abs().max()
+        G = curves.gradient() / (unit * radius)
+        t = torch.stack([-G[:, 1], G[:, 0]], 1) / G.norm(dim=1, keepdim=True)
+        bent = ((t[:, None] @ (H / unit) @ t[:, :, None]).flatten() / G.norm(dim=1)).abs() / radius
+        assert float(bent.max()) <= result.curvature * (1 + 1e-10)
+
+
+@pytest.mark.parametrize("bound", [operator_local, entrywise_local, first_order_local])
+def test_bounds_hold_where_every_slope_underflows(bound):
+    """Oracle: one neuron deep in its flat part, s'' = beta e^(beta z) in closed form, and one that is linear."""
+    net = FeedForward(
+        weights=(torch.tensor([[1.0, 0.5], [1.0, -1.0]], dtype=torch.float64),),
+        biases=(torch.tensor([-9.0, 10.0], dtype=torch.float64),),
+        head=torch.tensor([1.0, 1.0], dtype=torch.float64),
+        head_bias=torch.zeros((), dtype=torch.float64),
+        beta=50.0,
+    )
+    result = bound(net, torch.zeros(2, dtype=torch.float64), 1e-3)
+    assert result.hessian >= 1.25 * 50.0 * math.exp(-450.0)  # the square of the first row's norm is 1.25
+
+
+@pytest.mark.parametrize("bound", [operator_local, first_order_local])
+@pytest.mark.parametrize("beta", [1e76, 1e103, 1e160])
+def test_a_beta_whose_powers_overflow_is_refused(bound, beta):
+    """Oracle: the promise that what float64 cannot do is told with a reason, never by another error."""
+    result = bound(tiny_network(0, 2, 3, beta=beta), torch.zeros(2, dtype=torch.float64), 1e-3)
+    assert result.hessian is None
+    assert result.reason
