@@ -14,7 +14,16 @@ from figures._script import Budget
 
 BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=0.1)
 PAPER = {"imagenet": "{folder}"}
-_FAILING: frozenset[str] = frozenset()
+# Table 5's steps are smaller than table 1's, and on MNIST the images change less for it.
+_FAILING = frozenset(
+    f"{metric} of images is of comparable magnitude when {method} is smoothed"
+    for metric, methods in {
+        "MSE": ("Gradient", "Grad x Input", "PA"),
+        "SSIM": ("Gradient", "Grad x Input", "IntGrad", "PA"),
+        "PCC": ("IntGrad",),
+    }.items()
+    for method in methods
+)
 # Of comparable magnitude: MSE within a factor of ten, SSIM and PCC within 0.1. Set before any result was seen.
 _FACTOR, _MARGIN = 10.0, 0.1
 
