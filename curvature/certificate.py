@@ -301,7 +301,7 @@ def _entrywise_ball(net: FeedForward, x: Tensor, radius: float) -> _Ball:
     bound, norm = entrywise_local(net, x, radius), float(torch.linalg.vector_norm(G))
     margin = 1e-12 * norm + error
     lower = -math.inf if bound.gradient_change is None else norm - bound.gradient_change - margin
-    return _Ball(_turn_bound(norm, margin, bound, radius), lower, bound)
+    return _Ball(turn_bound(norm, margin, bound, radius), lower, bound)
 
 
 def _ball(expansion: LocalExpansion, radius: float, G2: GradientRemainder | None, curvature: bool) -> _Ball:
@@ -327,10 +327,10 @@ def angle_bound(
         bottom = norm - radius * expansion.Hn_norm - G2.normal - margin
         if bottom > 0:
             angles.append(math.atan(up(top / bottom)))
-    return up(min(*angles, _turn_bound(norm, margin, bound, radius)))
+    return up(min(*angles, turn_bound(norm, margin, bound, radius)))
 
 
-def _turn_bound(norm: float, margin: float, bound: Bound, radius: float) -> float:
+def turn_bound(norm: float, margin: float, bound: Bound, radius: float) -> float:
     """The arcsine and the displacement form, for a gradient whose norm is known up to the margin."""
     if bound.gradient_change is None or not bound.gradient_change + margin < norm:
         return math.inf

@@ -1,20 +1,20 @@
 r"""Certificates of many balls around one image: bounds of :math:`\|n(y) - n(x)\|`, sharing their set-up.
 
-The three forms of ``curvature.certificate`` with the remainder of rung 8, and the anchored constant of rung 6
-in the arcsine form; the curvature over the ball, which costs most, is left out.
+Those of ``curvature.certificate``, and the anchored constant of rung 6 in the arcsine form; the curvature over
+the ball, which costs most, is left out.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from curvature.bounds import BOUNDS
-from curvature.bounds.first_order_local import LocalExpansion, expand
-from curvature.bounds.rounding import gamma, gradient_with_error, spectral_norm_bound, up
-from curvature.certificate import certify_radii
+from curvature.bounds.bound import Bound
+from curvature.bounds.first_order_local import expand
+from curvature.bounds.rounding import gradient_with_error, up
+from curvature.certificate import certify_radii, turn_bound
 from curvature.errors import NoCertificateError
 from curvature.feedforward import FeedForward
 
@@ -34,62 +34,24 @@ def change_bounds(net: FeedForward, x: Float[Tensor, " n"], radii: list[float]) 
     Args:
         net: The logit in matrices.
         x: The image.
-        radii: Ascending. Once a ball has no certificate, larger ones are not tried.
+        radii: Of the balls.
 
     Exactness: upper bounds, rounding included.
     """
     anchored = BOUNDS["anchored"](net, x, 1.0).gradient_change
     constant = math.inf if anchored is None else anchored
+    certified = [certificate.change_bound for certificate in certify_radii(net, x, radii)]
     try:
         G, error = gradient_with_error(net, x)
     except NoCertificateError:
-        return [VACUOUS] * len(radii), constant
+        return certified, constant
     norm = float(torch.linalg.vector_norm(G))
-    known = _Norm(norm, 1e-12 * norm + error)
-    try:
-        expansion = expand(net, x)
-    except NoCertificateError:  # too large for a third derivative
-        return [certificate.change_bound for certificate in certify_radii(net, x, radii)], constant
-    bounds: list[float] = []
-    for radius in radii:
-        if bounds and bounds[-1] >= VACUOUS:
-            bounds.append(VACUOUS)
-            continue
-        angle = min(_arcsine(known, up(constant * radius)), _angle(expansion, known, radius))
-        bounds.append(min(VACUOUS, up(2 * math.sin(angle / 2))) if angle < math.pi else VACUOUS)
-    return bounds, constant
-
-
-class _Norm(NamedTuple):
-    """The gradient's norm at the image, and how far off it may be."""
-
-    value: float
-    margin: float
-
-
-def _angle(expansion: LocalExpansion, known: _Norm, radius: float) -> float:
-    """The least of tangent, arcsine and displacement form; inf if none holds."""
-    try:
-        G2 = expansion.gradient_remainder(radius)
-    except NoCertificateError:
-        return math.inf
-    H, n = expansion.H, expansion.G / torch.linalg.vector_norm(expansion.G)
-    norm, margin = known.value, known.margin + expansion.gradient_error
-    Hn = H @ n
-    change = up(radius * spectral_norm_bound(H) + G2.whole)
-    angles = [_arcsine(known, change)]
-    if change + margin < norm:
-        angles.append(up(radius * G2.hessian / (norm - change - margin)))
-    top = radius * spectral_norm_bound(H - torch.outer(n, Hn)) + G2.tangent + margin
-    bottom = norm - radius * float(torch.linalg.vector_norm(Hn)) * (1 + gamma(4 * len(n) + 64)) - G2.normal - margin
-    if bottom > 0:
-        angles.append(up(math.atan(up(top / bottom))))
-    return min(angles)
-
-
-def _arcsine(known: _Norm, change: float) -> float:
-    change = change + known.margin
-    return up(math.asin(min(1.0, up(change / known.value)))) if change < known.value else math.inf
+    for i, radius in enumerate(radii):
+        anchor = Bound(gradient_change=up(constant * radius))
+        angle = turn_bound(norm, 1e-12 * norm + error, anchor, radius)
+        if angle < math.pi:
+            certified[i] = min(certified[i], up(2 * math.sin(angle / 2)))
+    return certified, constant
 
 
 def curvature_bounds_on_balls(

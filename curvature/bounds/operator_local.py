@@ -203,14 +203,14 @@ class OperatorExpansion:
         slack = 1e-12 * (float(torch.linalg.matrix_norm(self.H)) + deviation.norm)
         PHP = self.H - torch.outer(n, Hn) - torch.outer(Hn, n) + (n @ Hn) * torch.outer(n, n)
         tt = spectral_norm_bound(PHP) + deviation.norm + slack
-        tn = self.PHn(n, Hn) + math.sqrt(deviation.norm * deviation.normal) + slack
+        tn = _tangent_length(n, Hn) + math.sqrt(deviation.norm * deviation.normal) + slack
         nn = abs(float(n @ Hn)) + deviation.normal + slack
         return up(turned_form_bound(tt, tn, nn, up(theta)) / lowest)
 
-    @staticmethod
-    def PHn(n: Tensor, Hn: Tensor) -> float:  # noqa: N802
-        """The length of the tangent part of Hn."""
-        return up(float(torch.linalg.vector_norm(Hn - (n @ Hn) * n)))
+
+def _tangent_length(n: Tensor, Hn: Tensor) -> float:
+    """The length of the tangent part of Hn."""
+    return up(float(torch.linalg.vector_norm(Hn - (n @ Hn) * n)))
 
 
 def operator_local(net: FeedForward, x: Float[Tensor, " n"], radius: float) -> Bound:
@@ -363,7 +363,7 @@ class _Sweep:
             gamma_ = F * self.bend_change[i] + phi * self.bend[i]
             g = (F + phi) * self.bend[i]
             parts = [(gamma_, self._norm(i, gamma_)), (g, self.moved_norm(i, g)), (self.slope[i], K_moved)]
-            delta_K = self._K_norm(i, self.delta[i])
+            delta_K = self._sensitivity_norm(i, self.delta[i])
             parts.append((self.delta[i], delta_K))
             crossed = self.moved_norm(i, self.delta[i]) if delta_K else 0.0
             self.c += up(2 * parts[0][1] * self.moved_norm(i, gamma_) + 2 * delta_K * crossed + parts[1][1] ** 2)
@@ -410,7 +410,7 @@ class _Sweep:
         rounding = centre.relative * math.sqrt(float((weights * centre.A_abs[i].square()).sum()))
         return up(math.sqrt(_form_bound(form, len(weights))) + rounding)
 
-    def _K_norm(self, i: int, weights: Tensor) -> float:  # noqa: N802
+    def _sensitivity_norm(self, i: int, weights: Tensor) -> float:
         r"""Bound of :math:`\|\sqrt w K_i\|`."""
         centre = self.centre
         if i == len(centre.A) - 1 or i == 0:  # 0: only multiplied by the change of A_1, which is none

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import curvature
-from attacks.correlation import certificates
 from attacks.correlation.ascent import Ascent, attack_in_ball, attack_on_level_set
 from attacks.correlation.certificates import change_bounds
 from attacks.correlation.estimates import estimated_geometry
@@ -77,8 +76,8 @@ def test_nothing_attained_exceeds_its_certificate(beta):
         assert (certified[0] <= 1.1 * free.change[0]).all()
 
 
-def test_certificate_is_that_of_certify_explanation_or_near():
-    """Oracle: a second implementation; four shells and rung 7 gain little on small balls."""
+def test_certificate_is_at_most_that_of_certify_explanation():
+    """Oracle: the same certificate alone, one radius at a time; the anchored form can only help."""
     soft, net, x, _ = _case(1.0, images=2)
     for point in x:
         radii = RADII.tolist()[:2]
@@ -87,17 +86,17 @@ def test_certificate_is_that_of_certify_explanation_or_near():
             one = curvature.certify_explanation(
                 soft.double(), point.reshape(1, 8, 8), target_class=3, radius=radius, search=False
             ).change_bound
-            assert 0.5 * one <= bound <= 1.02 * one
+            assert 0.5 * one <= bound <= one * (1 + 1e-3)  # shells of many radii are other than those of one
 
 
 def test_wide_networks_have_certificates_too(monkeypatch):
-    """Oracle: a second implementation; where no third derivative fits, ``certify_radii`` serves."""
+    """Oracle: the theorem; where no third derivative fits, the forms in operator norms serve."""
 
     def too_large(*_):
         raise NoCertificateError("too large")
 
     _, net, x, geometry = _case(1.0, images=2)
-    monkeypatch.setattr(certificates, "expand", too_large)
+    monkeypatch.setattr(curvature.certificate, "expand", too_large)
     free = attack_in_ball(MatrixField(net), x, RADII, geometry.singular, ascent=Ascent(steps=10))
     for i, point in enumerate(x):
         bounds = torch.tensor(change_bounds(net, point, RADII.tolist())[0])
