@@ -48,6 +48,17 @@ class ImageSet:
         chosen = range(len(self)) if positions is None else positions
         return torch.cat([network.preprocess(self.picture(i)) for i in chosen])
 
+    def drawn(self, count: int, *, seed: int = 0) -> list[int]:
+        """Different positions in an order that the seed draws: data sets are stored class by class.
+
+        Raises:
+            ValueError: If there are not so many images.
+        """
+        if not 1 <= count <= len(self):
+            raise ValueError(f"expected 1 to {len(self)} images, got {count}")
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return order[:count].tolist()  # type: ignore[no-any-return]
+
 
 def load_images(source: str, *, split: Split = "test", indices: Sequence[int] | None = None) -> ImageSet:
     """Images of a data set.

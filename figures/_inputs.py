@@ -25,7 +25,5 @@ def photographs(network: Network, names: tuple[str, ...] = PHOTOGRAPHS) -> Tenso
 def drawn_images(network: Network, source: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
     """Different images of a data set's test split, drawn by the seed, and their labels."""
     images = load_images(source)
-    if count > len(images):
-        raise ValueError(f"expected at most {len(images)} images of {source}, got {count}")
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count].tolist()
+    order = images.drawn(count, seed=seed)
     return images.inputs(network, order), images.labels[order]

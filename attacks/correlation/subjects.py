@@ -95,7 +95,7 @@ def mnist_subject(name: str) -> Callable[[], Subject]:
 
     def load() -> Subject:
         network, images = load_network(name), load_images("mnist")
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).tolist()
+        order = images.drawn(len(images))
         x = images.inputs(network, order).double()
         return _estimated(network, x, images.labels[order])
 

@@ -66,7 +66,7 @@ class Patterns:
 
     Attributes:
         images: Data to fit on, or None.
-        count: Images of it to use, the first ones.
+        count: Images of it to use, drawn with seed 0; all of them if there are fewer.
         path: A file that ``save_patterns`` wrote, or None.
     """
 
@@ -79,7 +79,7 @@ class Patterns:
         if self.path is not None:
             return dataclasses.replace(network, patterns=load_patterns(self.path))
         assert self.images is not None  # one of the two is there
-        x = self.images.inputs(network, range(min(self.count, len(self.images))))
+        x = self.images.inputs(network, self.images.drawn(min(self.count, len(self.images))))
         return dataclasses.replace(network, patterns=fit_patterns(network, x.split(_BATCH)))
 
 

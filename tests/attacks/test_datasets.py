@@ -34,6 +34,17 @@ def test_images_have_the_names_that_pictures_are_loaded_by():
         assert torch.equal(x[1:2], network.preprocess(load_picture(images.names[1], channels=1).image))
 
 
+def test_drawn_positions_mix_the_classes():
+    """Oracle: the labels, in contrast with those of the first images, which are all of one class; a permutation."""
+    images = load_images("mnist", split="train")
+    assert images.labels[images.drawn(100)].unique().tolist() == list(range(10))
+    assert images.labels[:100].unique().tolist() == [0]
+    assert sorted(images.drawn(len(images), seed=3)) == list(range(len(images)))
+    assert images.drawn(5, seed=3) != images.drawn(5)
+    with pytest.raises(ValueError, match="expected 1 to 4000 images, got 4001"):
+        images.drawn(4001)
+
+
 def test_digits_held_out_images_are_recognised():
     """Oracle: the trained network's accuracy on what it was not trained on, and false labels for contrast."""
     images, network = load_images("digits"), load_network("digits")

@@ -1,6 +1,12 @@
 """The experiment as a whole: parts, resuming, violations, claims, page and command line."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +23,7 @@ from attacks.correlation.store import Store
 from attacks.correlation.subjects import load_subject
 from attacks.correlation.table import as_table, violations
 
+ROOT = Path(__file__).parents[3]
 SMALL = Settings(betas=(1.0, 20.0), radii=(0.01, 0.3), images=24, ascent=Ascent(steps=6, restarts=4), local_images=2)
 
 
@@ -99,6 +106,29 @@ def test_two_processes_give_the_same_bytes(measured, tmp_path):
     run_parts(parts[:2], store, workers=2, measure=measure)
     for part in parts[:2]:
         assert store.file(part).read_bytes() == whole.file(part).read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_of_two_processes_that_is_stopped_goes_on_to_the_same_triples(number, tmp_path, capsys):
+    """Oracle: an undisturbed run, byte for byte; the signal goes to the whole process group, as from a terminal."""
+    words = ["correlate", "--betas", "1", "2", "--radii", "0.01", "0.3", "--images", "40", "--steps", "4", "--quick"]
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    command = [sys.executable, "-m", "attacks", *words, "--workers", "2", "--out", str(stopped)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not list(stopped.glob("parts/*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=400)
+    assert process.returncode == (1 if number == signal.SIGINT else -number)
+    assert ("the same command goes on" in errors) == (number == signal.SIGINT)
+    assert "Traceback" not in errors
+    assert not (stopped / "triples.csv").exists()
+    assert main([*words, "--workers", "1", "--out", str(whole)]) == 0
+    capsys.readouterr()
+    assert main([*words, "--workers", "1", "--out", str(stopped), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parts_before"] > 0
+    assert (stopped / "triples.csv").read_bytes() == (whole / "triples.csv").read_bytes()
 
 
 def test_a_parts_name_says_what_determines_it(measured):

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from attacks import load_result, target_map
+from attacks.datasets import ImageSet, load_images
 from attacks.studies import load_study, plan
-from attacks.studies.sources import with_patterns
+from attacks.studies.sources import Patterns, with_patterns
 from attacks.studies.task import Task, fingerprint, make_task
 from attacks.studies.worker import Clock, run_task
 from attacks.targets import map_of_text
@@ -207,6 +208,22 @@ def test_pattern_attribution_without_patterns_names_the_key(planned):
     (network,) = planned.networks.values()
     with pytest.raises(ValueError, match="key 'patterns'"):
         with_patterns(network, None, "study")
+
+
+def test_patterns_are_fitted_on_all_classes(planned):
+    """Oracle: the labels of the pictures that were read, of a data set that is stored class by class."""
+    (network,) = planned.networks.values()
+    images, read = load_images("digits"), []
+    order = images.labels.argsort(stable=True).tolist()
+
+    def picture(i):
+        read.append(int(images.labels[order[i]]))
+        return images.picture(order[i])
+
+    by_class = ImageSet(images.labels[order], tuple(images.names[i] for i in order), picture)
+    Patterns(by_class, 60, None).add(network)
+    assert len(read) == 60
+    assert set(read) == set(range(10))
 
 
 def test_patterns_are_fitted_for_a_study_that_says_on_what(tmp_path):
