@@ -57,7 +57,7 @@ class ImageSet:
         if not 1 <= count <= len(self):
             raise ValueError(f"expected 1 to {len(self)} images, got {count}")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return order[:count].tolist()  # type: ignore[no-any-return]
+        return [int(i) for i in order[:count]]
 
 
 def load_images(source: str, *, split: Split = "test", indices: Sequence[int] | None = None) -> ImageSet:
