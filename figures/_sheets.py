@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from attacks import AttackConfig, AttackResult, Network, load_images, load_network, load_picture, manipulate, preset
+from attacks import AttackConfig, AttackResult, Network, load_images, load_picture, manipulate, preset
 from attacks.explanations import explain
 from attacks.explanations.patterns import fit_patterns, load_patterns
 from attacks.manipulation import target_map
 from figures._claim import Claim, Data
 from figures._draw import NAMES, TWO_COLUMNS, show_image, show_map
+from figures._inputs import images_in_words, network_in_words, trained_network
 
 PAPER = {"network": "vgg16", "images": "imagenet:{folder}"}
 _PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina", "immunohistochemistry")
@@ -41,7 +42,7 @@ class Sheet:
 
 def attacked(config: AttackConfig, sheet: Sheet, *, seed: int, quick: bool) -> Data:
     """Attack every pair of the sheet: pixels ``[n, 3, H, W]``, maps ``[n, H, W]``, metrics ``[n]``."""
-    network = load_network(sheet.network, weights="pretrained")
+    network = trained_network(sheet.network)
     if quick:
         config = dataclasses.replace(config, iterations=_QUICK_STEPS)
         network = dataclasses.replace(network, resize=_QUICK_SIDE * 8 // 7, crop=_QUICK_SIDE)
@@ -53,8 +54,9 @@ def attacked(config: AttackConfig, sheet: Sheet, *, seed: int, quick: bool) -> D
         network = dataclasses.replace(network, patterns=_fitted(network, crops, seed))
     rows = [_row(network, config, *pair) for pair in pairs_of(sheet.images, seed=seed)[: 1 if quick else None]]
     data = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-    words = {"network": f"{network.name} ({network.weights})", "lr": config.lr, "iterations": config.iterations}
-    return data | {key: np.array(value) for key, value in (words | {"crops": crops}).items()}
+    words = {"network": network_in_words(network), "pictures": _credits(sheet.images), "reason": config.reason}
+    numbers = {"lr": config.lr, "iterations": config.iterations, "crops": crops}
+    return data | {key: np.array(value) for key, value in (words | numbers).items()}
 
 
 def row_for(network: str, method: str, iterations: int, lr: float, reason: str) -> AttackConfig:
@@ -103,6 +105,13 @@ def pairs_of(images: str, *, seed: int) -> list[tuple[Image.Image, Image.Image, 
     return [(load_picture(a).image, load_picture(b).image, f"{a}>{b}") for a, b in names]
 
 
+def _credits(images: str) -> str:
+    """Whose pictures they are."""
+    if images.startswith(("imagenet:", "folder:")):
+        return images_in_words(images)
+    return "; ".join(dict.fromkeys(load_picture(name).credit for pair in images.split(",") for name in pair.split(">")))
+
+
 def _row(network: Network, config: AttackConfig, image: Image.Image, target: Image.Image, name: str) -> Data:
     x, goal = network.preprocess(image), network.preprocess(target)
     result = manipulate(network, x, target_map(network, goal, config=config), config=config)
@@ -116,7 +125,7 @@ def _row(network: Network, config: AttackConfig, image: Image.Image, target: Ima
 
 def _metrics(result: AttackResult) -> Data:
     found = {key: result.metrics["explanation"][key] for key in _NUMBERS}
-    found |= {f"image_{key}": result.metrics["image"][key] for key in ("ssim", "mse")}
+    found |= {"image_ssim": result.metrics["image"]["ssim"]}
     found |= {key: result.metrics["output"][key] for key in ("class_kept", "probability_before", "probability_after")}
     return {key: np.array(value[0].item()) for key, value in found.items()}
 
@@ -148,6 +157,7 @@ def caption(data: Data, method: str) -> str:
             data["image_ssim"], data["probability_before"], data["probability_after"], strict=True,
         )
     )  # fmt: skip
+    differs = f"instead of the row of table 1: {data['reason']}" if str(data["reason"]) else "as in table 1"
     fitted = (
         f"""Patterns fitted on {data["crops"]} random crops of nine photographs of scikit-image and scikit-learn
         (astronaut, chelsea, coffee and rocket among them); the paper's on a part of ImageNet's training images."""
@@ -156,7 +166,7 @@ def caption(data: Data, method: str) -> str:
     )
     return f"""{NAMES[method]} maps before and after the manipulation, with the image and the map aimed at, on
         {data["network"]}, {data["original"].shape[-1]} pixels a side; n = {len(data["pair"])}, {data["iterations"]}
-        steps, lr {data["lr"]:g}. {numbers}. {fitted} Pictures known by name are scikit-image's. The paper: VGG-16,
+        steps, lr {data["lr"]:g} ({differs}). {numbers}. {fitted} Pictures: {data["pictures"]}. The paper: VGG-16,
         images of ImageNet, steps and rates of table 1 (--paper-setting DIR)."""
 
 

