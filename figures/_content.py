@@ -5,7 +5,8 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,18 @@ from figures._script import FOLDER, Script
 # They judge, describe and draw data; a change of them needs no new data.
 _NOT_COMPUTING = ("claims", "draw", "caption", "CAPTION", "BUDGET", "PAPER")
 _NOT_COMPUTING_MODULES = ("_claim", "_content", "_draw", "_run", "_script", "_store")
-_NOT_DETERMINING = ("studies", "any_code")  # options that say where to find results, not which
-_PACKAGES = ("numpy", "scipy", "torch", "torchvision", "scikit-image", "scikit-learn", "mlxtend", "matplotlib")
+NOT_DETERMINING = ("studies", "any_code")  # options that say where to find results, not which
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "torchvision",
+    "scikit-image",
+    "scikit-learn",
+    "mlxtend",
+    "matplotlib",
+    "pillow",
+)
 
 
 def content(script: Script, *, seed: int, quick: bool, arguments: Mapping[str, Any]) -> str:
@@ -29,10 +40,35 @@ def content(script: Script, *, seed: int, quick: bool, arguments: Mapping[str, A
         "script": computing_source(script.path),
         "seed": seed,
         "quick": quick,
-        "arguments": {key: str(value) for key, value in arguments.items() if key not in _NOT_DETERMINING},
+        "arguments": determining(arguments),
         "files": _data_files(),
     }
+    if named := {str(path): _state(path) for value in determining(arguments).values() for path in _named(value)}:
+        determines["named files"] = named
     return _short(json.dumps(determines, sort_keys=True).encode())
+
+
+def determining(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Arguments that determine the data, as words."""
+    return {key: str(value) for key, value in arguments.items() if key not in NOT_DETERMINING}
+
+
+def _named(value: str) -> Iterator[Path]:
+    """The user's files and folders that an argument names: alone, after a word (``imagenet:DIR``), or as pictures."""
+    for text in dict.fromkeys((value, *re.split("[>,]", value))):
+        for path in dict.fromkeys((text, re.sub(r"^\w+:", "", text))):
+            if path and Path(path).exists():
+                yield Path(path)
+
+
+@functools.cache
+def _state(path: Path) -> str:
+    """Hash of a file's content; of the names and sizes of what is below a folder, which may hold a million pictures."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:20]
+    below = (f"{file.relative_to(path).as_posix()} {file.stat().st_size}" for file in path.rglob("*") if file.is_file())
+    return _short("\n".join(sorted(below)).encode())
 
 
 def computing_source(path: Path) -> str:

@@ -19,7 +19,6 @@ NAMES = {
     "guided_backprop": "GBP",
     "pattern_attribution": "PA",
 }
-METHODS = tuple(NAMES)
 _QUANTILE = 0.995  # a few pixels hold most of a gradient map's mass; brighter ones are drawn alike
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures._claim import Claim, Data
-from figures._draw import COLOURS, MARKERS, METHODS, NAMES, TWO_COLUMNS, boxes, diagonal
-from figures._studies import results
+from figures._draw import COLOURS, MARKERS, NAMES, TWO_COLUMNS, boxes, diagonal
+from figures._studies import METHODS, results
 
 DEFENCES = ("SmoothGrad", r"$\beta$-smoothing")
 DEFENDED = ("gradient", "lrp")  # methods of table 4

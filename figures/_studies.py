@@ -27,6 +27,15 @@ from attacks.studies.table import Table
 from attacks.studies.task import Task
 from attacks.studies.worker import run_task
 
+# The order of arrays with a row a method.
+METHODS = (
+    "gradient",
+    "grad_times_input",
+    "integrated_gradients",
+    "lrp",
+    "guided_backprop",
+    "pattern_attribution",
+)
 _QUICK_PAIRS, _QUICK_STEPS, _QUICK_PATTERNS = 3, 4, 100
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures._claim import Claim, Data
-from figures._draw import METHODS, NAMES, TWO_COLUMNS, boxes
+from figures._draw import NAMES, TWO_COLUMNS, boxes
 from figures._run import STUDIES, run
 from figures._script import Budget
-from figures._studies import results
+from figures._studies import METHODS, results
 
 BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=40)
 PAPER = {"imagenet": "{folder}"}

@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures._claim import Claim, Data
-from figures._draw import METHODS, NAMES
+from figures._draw import NAMES
 from figures._robustness import METRICS, boxes_caption, draw_boxes, two_attacks
 from figures._run import STUDIES, run
 from figures._script import Budget
+from figures._studies import METHODS
 
 BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=0.1)
 PAPER = {"imagenet": "{folder}"}
