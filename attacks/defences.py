@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 import curvature
 from attacks.explanations.explanation import Explanation, map_parts
+from attacks.explanations.snapshot import Snapshot, snapshot_of
 from attacks.networks import Network
 from curvature.activations import Softplus
 
@@ -282,9 +283,9 @@ def _logits(network: Network, x: Tensor) -> Tensor:
 
 @dataclass
 class _Copies:
-    """Softened copies of one network, and the state of the weights that they were made from."""
+    """Softened copies of one network, and the weights that they were made from."""
 
-    state: Any
+    weights: Snapshot
     has_relu: bool
     by_beta: dict[float, nn.Module]
 
@@ -294,11 +295,11 @@ _COPIES: "weakref.WeakKeyDictionary[nn.Module, _Copies]" = weakref.WeakKeyDictio
 
 def _softened(module: nn.Module, beta: float) -> tuple[nn.Module, bool]:
     """A softened copy, made once; and whether the network itself already is what the copy is."""
-    state = tuple((t.data_ptr(), t._version, t.dtype) for t in (*module.parameters(), *module.buffers()))
+    weights = snapshot_of(module)
     copies = _COPIES.get(module)
-    if copies is None or copies.state != state:
+    if copies is None or copies.weights is not weights:
         kinds = {rough.kind.lower().rstrip("_") for rough in curvature.hypotheses(module)}
-        copies = _COPIES[module] = _Copies(state, bool(kinds & {"relu", "relu6"}), {})
+        copies = _COPIES[module] = _Copies(weights, bool(kinds & {"relu", "relu6"}), {})
     betas = {m.beta for m in module.modules() if isinstance(m, Softplus)}
     if not copies.has_relu and betas == {beta}:
         return module, True

@@ -22,6 +22,7 @@ from torch.nn import grad as convolution_gradients
 
 from attacks.explanations.chosen import chosen
 from attacks.explanations.folding import Keeping, folded
+from attacks.explanations.snapshot import Snapshot, snapshot_of
 from curvature import UnsupportedModuleError
 from curvature.activations import Softplus
 
@@ -283,7 +284,16 @@ class Layers:
         return found
 
 
-_PREPARED: "weakref.WeakKeyDictionary[nn.Module, tuple[Any, Layers]]" = weakref.WeakKeyDictionary()
+@dataclass
+class _Prepared:
+    """The layers of one network, and what they were made from."""
+
+    weights: Snapshot
+    betas: tuple[float, ...]
+    layers: Layers
+
+
+_PREPARED: "weakref.WeakKeyDictionary[nn.Module, _Prepared]" = weakref.WeakKeyDictionary()
 
 
 def layers_of(module: nn.Module) -> Layers:
@@ -292,15 +302,15 @@ def layers_of(module: nn.Module) -> Layers:
     Raises:
         UnsupportedModuleError: If the network cannot be traced, or has a layer without a rule.
     """
-    tensors = tuple((t.data_ptr(), t._version, t.dtype) for t in (*module.parameters(), *module.buffers()))
+    weights = snapshot_of(module)
     betas = tuple(m.beta for m in module.modules() if isinstance(m, Softplus))
     known = _PREPARED.get(module)
-    if known is None or known[0][0] != tensors:
-        _PREPARED[module] = ((tensors, betas), Layers(module))
-    elif known[0][1] != betas:
-        known[1].update()
-        _PREPARED[module] = ((tensors, betas), known[1])
-    return _PREPARED[module][1]
+    if known is None or known.weights is not weights:
+        known = _PREPARED[module] = _Prepared(weights, betas, Layers(module))
+    elif known.betas != betas:
+        known.layers.update()
+        known.betas = betas
+    return known.layers
 
 
 def walk_back(

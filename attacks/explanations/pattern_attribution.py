@@ -7,6 +7,7 @@ fitted on data once (``attacks.explanations.patterns``) and travel with the netw
 """
 
 import weakref
+from dataclasses import dataclass
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -15,8 +16,7 @@ from attacks.explanations.guided_backprop import slope
 from attacks.explanations.layers import Gate, Linear, Rules, walk_back
 from attacks.networks import Network
 
-_PRODUCTS: "weakref.WeakKeyDictionary[nn.Module, tuple[tuple[tuple[int, int], ...], Tensor]]"
-_PRODUCTS = weakref.WeakKeyDictionary()
+_PRODUCTS: "weakref.WeakKeyDictionary[nn.Module, _Product]" = weakref.WeakKeyDictionary()
 
 
 def pattern_attribution(
@@ -49,13 +49,30 @@ def pattern_attribution(
     return walk_back(network.module, x, target_class, rules=rules, limits=network.valid_range(x))
 
 
+@dataclass(frozen=True)
+class _Product:
+    """Weights times pattern, with both: as long as they are kept, no others can take their place in memory."""
+
+    weight: Tensor
+    pattern: Tensor
+    version: int
+    value: Tensor
+
+    def is_of(self, weight: Tensor, pattern: Tensor) -> bool:
+        return weight is self.weight and pattern is self.pattern and pattern._version == self.version
+
+
 def _product(layer: Linear, pattern: Tensor) -> Tensor:
-    """Weights times pattern, kept until one of them changes; in wide layers it costs as much as a pass."""
-    state = tuple((t.data_ptr(), t._version) for t in (layer.weight, pattern))
+    """Weights times pattern, kept until one of them changes; in wide layers it costs as much as a pass.
+
+    The weights of ``layer`` are a new tensor whenever the network's have changed. Of a pattern a write through
+    ``.data`` goes unseen, as reading it again would cost as much as the product.
+    """
     known = _PRODUCTS.get(layer.layer)
-    if known is None or known[0] != state:
-        known = _PRODUCTS[layer.layer] = (state, layer.weight * pattern.to(layer.weight))
-    return known[1]
+    if known is None or not known.is_of(layer.weight, pattern):
+        value = layer.weight * pattern.to(layer.weight)
+        known = _PRODUCTS[layer.layer] = _Product(layer.weight, pattern, pattern._version, value)
+    return known.value
 
 
 def _activation(gate: Gate, z: Tensor, r: Tensor) -> Tensor:

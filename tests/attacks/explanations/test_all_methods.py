@@ -1,5 +1,6 @@
 """What every explanation method must do, on every family of networks."""
 
+import copy
 import dataclasses
 import functools
 import gc
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import EXPLANATIONS, Network, manipulate, preset, relevance, target_map
+from attacks.defences import BetaSmoothing
 from attacks.explanations import normalised_map
 from attacks.explanations.integrated_gradients import integrated_gradients
 from tests.attacks.families import FAMILIES, family, inputs
@@ -120,6 +122,32 @@ def test_the_callers_model_comes_back_as_it_was(method):
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
     assert [type(m) for m in module.modules()] == kinds
     assert not any(m.training or m._forward_hooks or m._backward_hooks for m in module.modules())
+
+
+WRITES: dict[str, Callable[[nn.Module], object]] = {
+    "in place": lambda m: [p.detach().mul_(-1) for p in m.parameters()],
+    "through data": lambda m: [p.data.mul_(-1) for p in m.parameters()],
+    "new data": lambda m: [setattr(p, "data", -p.data) for p in m.parameters()],
+    "flipped": lambda m: [p.data.copy_(p.data.flip(0)) for p in m.parameters()],
+    "assigned": lambda m: m.load_state_dict({k: -t for k, t in m.state_dict().items()}, assign=True),
+    "another precision": lambda m: m.float(),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("method", ["lrp", "pattern_attribution"])
+@pytest.mark.parametrize("defence", [None, BetaSmoothing(beta=2.0)], ids=["plain", "beta_smoothing"])
+def test_weights_that_change_after_a_map_was_made_are_seen(method, write, defence):
+    """Oracle: a copy of the network that has explained nothing before; signs, order and precision changed."""
+    given = family("plain")
+    network, x = dataclasses.replace(given, module=copy.deepcopy(given.module)), inputs(1)
+    before = relevance(network, x, 1, method=method, defence=defence)
+    WRITES[write](network.module)
+    x = x.to(next(network.module.parameters()))
+    actual = relevance(network, x, 1, method=method, defence=defence)
+    fresh = dataclasses.replace(network, module=copy.deepcopy(network.module))
+    assert torch.equal(actual, relevance(fresh, x, 1, method=method, defence=defence))
+    assert not torch.equal(actual.double(), before)
 
 
 def test_a_thousand_calls_leak_nothing():

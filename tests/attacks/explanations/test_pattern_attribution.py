@@ -85,6 +85,30 @@ def test_map_equals_a_naive_matrix_form(beta):
     torch.testing.assert_close(actual.flatten(), expected.detach(), rtol=1e-10, atol=1e-12)
 
 
+def test_new_patterns_are_taken_though_they_lie_where_the_old_ones_did():
+    """Oracle: the same patterns on a copy of the network that has explained nothing yet; patterns come and go."""
+    network = family("plain")
+    for seed in range(12):
+        patterns = {name: normal(seed, *t.shape) for name, t in network.patterns.items()}
+        expected = relevance(
+            dataclasses.replace(network, module=copy.deepcopy(network.module), patterns=patterns),
+            inputs(1), 0, method="pattern_attribution",
+        )  # fmt: skip
+        actual = relevance(dataclasses.replace(network, patterns=patterns), inputs(1), 0, method="pattern_attribution")
+        del patterns
+        assert torch.equal(actual, expected)
+
+
+def test_patterns_that_are_changed_in_place_are_taken():
+    """Oracle: closed form; the map of a linear model is linear in its pattern."""
+    network, images, a, _ = linear_model()
+    pattern = a[None].clone()
+    attributed = dataclasses.replace(network, patterns={"1": pattern})
+    before = relevance(attributed, images[:1], 0, method="pattern_attribution")
+    pattern.mul_(2)
+    assert torch.equal(relevance(attributed, images[:1], 0, method="pattern_attribution"), 2 * before)
+
+
 def test_a_fit_goes_on_where_it_stopped(tmp_path):
     """Oracle: metamorphic; one fit over all batches, and one that is saved and loaded in between, bit for bit."""
     network, images = family("densenet"), inputs(6)
