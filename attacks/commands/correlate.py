@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _QUICK_PERMUTATIONS, _PERMUTATIONS = 9_999, 99_999
 _TARGETED = {False: (150, 300), True: (40, 60)}  # pairs and iterations, by quick
 _TRAINED = {False: 397, True: 60}  # images, by quick
+_IGNORED = {
+    "balls": (),
+    "targeted": ("network", "betas", "radii", "restarts", "seed"),
+    "training": ("network", "betas", "radii", "restarts"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,7 @@ class Correlate:
         """Do it; 1 if it was interrupted or a claim of the report does not hold."""
         from attacks.correlation.store import Store
 
+        self._refuse_what_is_ignored()
         started = time.perf_counter()
         name = self.network if self.experiment == "balls" else self.experiment
         folder = self.out or Path("out") / f"correlation-{name}"
@@ -65,9 +71,19 @@ class Correlate:
         report |= {"command": self._command(), "seconds": round(time.perf_counter() - started, 1)}
         for file, content in files(report).items():
             write_atomically(folder / file, content)
-        report["files"] = [str(path) for path in sorted(folder.iterdir()) if path.is_file()]
+        written = {path for path in folder.iterdir() if path.is_file()} | {folder / "report.json"}
+        report["files"] = [str(path) for path in sorted(written)]
         write_atomically(folder / "report.json", json.dumps(plain(report), indent=1))
         return self._print(report)
+
+    def _refuse_what_is_ignored(self) -> None:
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        given = [f"--{name}" for name in _IGNORED[self.experiment] if getattr(self, name) != defaults[name]]
+        if given:
+            raise ValueError(
+                f"expected no {' and no '.join(given)} with --experiment {self.experiment}, which has its own; "
+                "leave it out"
+            )
 
     def _measured(self, parts: Sequence[Any], store: "Store", measure: Callable[..., Any]) -> "_Measured":
         from attacks.correlation.run import default_workers, run_parts
@@ -89,10 +105,13 @@ class Correlate:
 
         subject = load_subject(self.network)
         settings = self._settings()
+        held_out = min(settings.images, int((~subject.trained_on).sum()))
+        if held_out < analysis.FEWEST:
+            raise ValueError(f"expected at least {analysis.FEWEST} --images for correlations, got {held_out}")
         loaded, counts = self._measured(plan(settings, subject), store, measure)
         table = as_table(loaded, subject)
         permutations = _QUICK_PERMUTATIONS if self.quick else _PERMUTATIONS
-        found = analysis.correlations(table, permutations=permutations)
+        found = analysis.correlations(table, permutations=permutations, independent=subject.independent)
         middle = analysis.medians(table)
         report = {
             **asdict(settings),
@@ -101,8 +120,11 @@ class Correlate:
             "held_out": int(table.loc[~table["trained_on"], "image"].nunique()),
             "accuracy": subject.accuracy,
             "dense": subject.dense,
+            "independent": subject.independent,
+            "of": subject.words,
             "triples": len(table),
             "certified_triples": int((table["certificate"] < VACUOUS).sum()),
+            "certified_radius": analysis.certified_radii(middle),
             "permutations": permutations,
             "family": int(found["p"].notna().sum()),
             "local": {
@@ -160,23 +182,34 @@ class Correlate:
         }
 
     def _training(self, store: "Store") -> "_Outcome":
+        import pandas as pd
+
+        from attacks.correlation.analysis import certificate_claims
         from attacks.correlation.ascent import Ascent
         from attacks.correlation.measurements import measure
         from attacks.correlation.subjects import SEEDS, load_subject
         from attacks.correlation.table import as_table
-        from attacks.correlation.training import accuracies, training_effects, training_parts
+        from attacks.correlation.training import accuracies, accuracy_differences, training_effects, training_parts
         from attacks.report.experiment import training_page
 
         seeds = SEEDS[:1] if self.quick else SEEDS
         images = _TRAINED[self.quick] if self.images is None else self.images
-        parts = training_parts(images=images, seeds=seeds, ascent=Ascent(steps=self.steps or 30, seed=self.seed))
+        ascent = Ascent(steps=30 if self.steps is None else self.steps, seed=self.seed)
+        parts = training_parts(images=images, seeds=seeds, ascent=ascent)
         by_network: dict[str, list[Any]] = {}
         measured, counts = self._measured(parts, store, measure)
         for part, tensors in measured:
             by_network.setdefault(part.settings.network, []).append((part, tensors))
         tables = {name: as_table(loaded, load_subject(name)) for name, loaded in by_network.items()}
         effects = training_effects(tables)
-        report = {**counts, "images": images, "seeds": len(seeds), "accuracy": accuracies(list(tables)), "claims": {}}
+        report = {
+            **counts,
+            "images": images,
+            "seeds": len(seeds),
+            "accuracy": accuracies(list(tables)),
+            "accuracy_difference": accuracy_differences(list(tables)),
+            "claims": certificate_claims(pd.concat(tables.values(), ignore_index=True)),
+        }
         return report, lambda report: {
             "effects.csv": effects.to_csv(index=False),
             "report.html": training_page(report, effects),
@@ -201,6 +234,8 @@ class Correlate:
             return 1 if failed else 0
         for name, claim in report["claims"].items():
             print(f"{'holds' if claim['holds'] else 'FAILS'}: {name}: {claim['value']:.6g} (n = {claim['n']})")
+        for beta, radius in report.get("certified_radius", {}).items():
+            print(f"beta = {beta}: certificates say something for >= 90 % of images up to r = {radius:g}")
         for attack, end in report.get("local", {}).items():
             if attack != "level":
                 print(

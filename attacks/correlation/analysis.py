@@ -5,36 +5,49 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attacks.correlation.certificates import VACUOUS
+from attacks.correlation.certificates import CONSTANTS, VACUOUS
 from attacks.correlation.ranks import Array, bootstrap, holm, partial_spearman, spearman
-from attacks.correlation.table import violations
+from attacks.correlation.table import broken_bounds, violations
 
 ATTACKS = {"surface": "lambda_max", "free": "ph_over_g"}  # each attack with the number that theory gives it
 PREDICTORS = (
-    "lambda_max", "ph_over_g", "h", "h_over_g", "g", "margin", "confidence", "anchored_over_g", "sign_aware_over_g",
-    "frobenius_paper_over_g", "certificate", "rung7", "rung8",
+    "lambda_max", "ph_over_g", "h", "h_over_g", "g", "margin", "confidence", "anchored_over_g",
+    *(f"{name}_over_g" for name in CONSTANTS), "certificate", "rung7", "rung8",
 )  # fmt: skip
 CONTROLS = ("g", "margin", "confidence")
+GIVEN = {"given_g": ("g",), "partial": CONTROLS}  # partial correlations, by the name of their columns
 LOCAL = 0.9  # Spearman's rho down to which the local picture is said to hold
-_FEWEST = 20  # finite pairs for a correlation
+FEWEST = 20  # images for a correlation
 _ENOUGH = 300  # images from which on a claim about them is judged
 
 
-def correlations(table: pd.DataFrame, *, permutations: int = 99_999) -> pd.DataFrame:
+def correlations(table: pd.DataFrame, *, permutations: int = 99_999, independent: bool = True) -> pd.DataFrame:
     """Rank correlations of held-out images in every cell (beta, radius), for both attacks and every predictor.
 
-    ``rho`` with ``low``, ``high``, ``p``, ``n``; ``partial`` given gradient norm, margin and confidence; and
-    ``p_holm``, ``partial_p_holm`` over the family of all rows.
+    ``rho`` with ``low``, ``high``, ``p``, ``n``; ``given_g`` given the gradient norm and ``partial`` given margin and
+    confidence too, each by Student's t; ``p_holm``, ``given_g_p_holm`` and ``partial_p_holm``, each over the family of
+    all rows. Balls of which an attack reached nothing are left out.
+
+    Args:
+        table: The triples.
+        permutations: Of each test.
+        independent: Whether the images are a sample; else intervals and p-values are NaN.
     """
-    held_out = table[~table["trained_on"]]
+    attained = [f"attained_{attack}" for attack in ATTACKS]
+    held_out = table[~table["trained_on"] & table[attained].notna().all(axis=1)]
     rows = [
         row
         for (beta, radius), cell in held_out.groupby(["beta", "radius"])
         for row in _cell({"beta": beta, "radius": radius}, cell, permutations)
     ]
+    if not rows:
+        raise ValueError(f"expected at least {FEWEST} held-out images in a cell, got fewer in each")
     found = pd.DataFrame(rows)
-    for name in ("p", "partial_p"):
+    for name in ("p", *(f"{name}_p" for name in GIVEN)):
+        if not independent:
+            found[[name, name.removesuffix("p") + "low", name.removesuffix("p") + "high"]] = np.nan
         known = found[name].notna()
+        found[f"{name}_holm"] = np.nan
         found.loc[known, f"{name}_holm"] = holm(found.loc[known, name].to_numpy())
     return found
 
@@ -49,7 +62,7 @@ def _cell(where: dict[str, float], cell: pd.DataFrame, permutations: int) -> lis
 
 
 def _rows(where: dict[str, float], cell: pd.DataFrame, names: list[str], permutations: int) -> list[dict[str, Any]]:
-    if len(cell) < _FEWEST:
+    if len(cell) < FEWEST:
         return []
     variables = list(dict.fromkeys([*(f"attained_{attack}" for attack in ATTACKS), *names, *CONTROLS]))
     values = {name: cell[name].to_numpy(dtype=np.float64) for name in variables}
@@ -61,12 +74,13 @@ def _rows(where: dict[str, float], cell: pd.DataFrame, names: list[str], permuta
             x, y = values[name], values[f"attained_{attack}"]
             whole = spearman(x, y, replicates=_block(drawn, pair), permutations=permutations)
             row = {**where, "attack": attack, "predictor": name, **whole._asdict()}
-            if name not in CONTROLS and np.isfinite(whole.rho):
-                controls = [variables.index(c) for c in CONTROLS]
-                partial = partial_spearman(
-                    x, y, np.stack([values[c] for c in CONTROLS]), replicates=_block(drawn, [*pair, *controls])
-                )
-                row |= {f"partial_{key}": value for key, value in partial._asdict().items()}
+            for given, controls in GIVEN.items():
+                if name not in CONTROLS and np.isfinite(whole.rho):
+                    index = [*pair, *(variables.index(c) for c in controls)]
+                    partial = partial_spearman(
+                        x, y, np.stack([values[c] for c in controls]), replicates=_block(drawn, index)
+                    )
+                    row |= {f"{given}_{key}": value for key, value in partial._asdict().items()}
             found.append(row)
     return found
 
@@ -122,21 +136,35 @@ def end_of_local_picture(found: pd.DataFrame, attack: str, *, level: float = LOC
     }
 
 
+def certificate_claims(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """What must hold in any experiment: attacks in every ball, and none past a bound."""
+    broken, bounds = violations(table), broken_bounds(table)
+    failed = int(table[["attained_surface", "attained_free"]].isna().any(axis=1).sum())
+    return {
+        "no certificate that says something is violated": {
+            "holds": broken.empty, "value": len(broken), "n": int((~(table["certificate"] >= VACUOUS)).sum()),
+        },
+        "no bound of the Hessian or of curvature is below its value at the image": {
+            "holds": not any(bounds.values()), "value": sum(bounds.values()), "n": len(table),
+        },
+        "both attacks ended where they may in every ball": {"holds": failed == 0, "value": failed, "n": len(table)},
+    }  # fmt: skip
+
+
+def certified_radii(middle: pd.DataFrame, *, share: float = 0.9) -> dict[str, float]:
+    """For each beta the largest radius at which certificates say something for this share of images, 0 if none."""
+    enough = middle[middle["certified_share"] >= share]
+    return {
+        f"{beta:g}": float(enough.loc[enough["beta"] == beta, "radius"].max())
+        if (enough["beta"] == beta).any()
+        else 0.0
+        for beta in middle["beta"].unique()
+    }
+
+
 def claims(table: pd.DataFrame, found: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """What must hold, each with its value, n, and whether it does; absent where a cell has too few images."""
-    broken = violations(table)
-    judged: dict[str, dict[str, Any]] = {
-        "no certificate is violated": {
-            "holds": broken.empty,
-            "value": len(broken),
-            "n": len(table),
-        },
-        "every attack on the level set stayed on it and in its ball": {
-            "holds": bool((table["deviation"] <= 1e-10).all() and (table["distance_surface"] <= 1).all()),
-            "value": float(table["deviation"].max()),
-            "n": len(table),
-        },
-    }
+    judged = certificate_claims(table)
     curve = found[
         (found["attack"] == "surface")
         & (found["predictor"] == "lambda_max")

@@ -46,7 +46,7 @@ class Attained(NamedTuple):
     """What the attack reached in each ball, ``[R, B]``; points ``[R, B, n]``.
 
     ``deviation`` is ``|f(y) - f(x)| / (1 + |f(x)|)``, ``distance`` is ``||y - x|| / r``. A ball in which
-    no restart ended on the level set has change 0 at its centre.
+    no restart ended where it may has NaN for all three, and its centre for the point.
     """
 
     change: Tensor
@@ -199,7 +199,7 @@ def _reported(field: Field, balls: _Balls, y: Tensor, shape: tuple[int, int, int
     found = ranked.gather(2, top)[..., 0] >= 0
 
     def chosen(values: Tensor) -> Tensor:
-        return torch.where(found, values.reshape(shape).gather(2, top)[..., 0], 0.0)
+        return torch.where(found, values.reshape(shape).gather(2, top)[..., 0], torch.nan)
 
     points = y.reshape(*shape, -1).gather(2, top[..., None].expand(-1, -1, -1, y.shape[1]))[:, :, 0]
     centre = balls.x.reshape(*shape, -1)[:, :, 0]

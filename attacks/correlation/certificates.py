@@ -12,7 +12,7 @@ from torch import Tensor
 
 from curvature.bounds import BOUNDS
 from curvature.bounds.bound import Bound
-from curvature.bounds.first_order_local import expand
+from curvature.bounds.first_order_local import LocalExpansion, expand
 from curvature.bounds.rounding import gradient_with_error, up
 from curvature.certificate import certify_radii, turn_bound
 from curvature.errors import NoCertificateError
@@ -24,8 +24,16 @@ CONSTANTS = ("frobenius_paper", "frobenius", "spectral", "singla_feizi_2020", "e
 
 def hessian_constants(net: FeedForward, x: Float[Tensor, " n"]) -> dict[str, float]:
     r"""The global rungs: :math:`\sup_y \|H(y)\|_2 \le` each; they depend on the network, class and beta alone."""
-    found = {name: BOUNDS[name](net, x, 0.0).hessian for name in CONSTANTS}
+    found = {name: _bound(name, net, x, 0.0).hessian for name in CONSTANTS}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _bound(name: str, net: FeedForward, x: Tensor, radius: float) -> Bound:
+    """A rung, empty where it proves nothing."""
+    try:
+        return BOUNDS[name](net, x, radius)
+    except NoCertificateError as error:
+        return Bound(exactness="none", reason=str(error))
 
 
 def change_bounds(net: FeedForward, x: Float[Tensor, " n"], radii: list[float]) -> tuple[list[float], float]:
@@ -38,7 +46,7 @@ def change_bounds(net: FeedForward, x: Float[Tensor, " n"], radii: list[float]) 
 
     Exactness: upper bounds, rounding included.
     """
-    anchored = BOUNDS["anchored"](net, x, 1.0).gradient_change
+    anchored = _bound("anchored", net, x, 1.0).gradient_change
     constant = math.inf if anchored is None else anchored
     certified = [certificate.change_bound for certificate in certify_radii(net, x, radii)]
     try:
@@ -65,12 +73,19 @@ def curvature_bounds_on_balls(
     rung7: list[float] = []
     rung8: list[float] = []
     for radius in radii:
-        if rung8 and math.isinf(rung8[-1]):  # what fails on a ball fails on those that hold it
+        if rung8 and math.isinf(rung7[-1]) and math.isinf(rung8[-1]):  # it fails on what holds such a ball, too
             rung7.append(math.inf)
             rung8.append(math.inf)
             continue
-        entrywise = BOUNDS["entrywise_local"](net, x, radius).curvature
-        first_order = None if expansion is None else expansion.bound(radius).curvature
+        entrywise = _bound("entrywise_local", net, x, radius).curvature
+        first_order = None if expansion is None else _first_order(expansion, radius)
         rung7.append(math.inf if entrywise is None else entrywise)
-        rung8.append(rung7[-1] if first_order is None else first_order)
+        rung8.append(math.inf if first_order is None else first_order)
     return rung7, rung8
+
+
+def _first_order(expansion: LocalExpansion, radius: float) -> float | None:
+    try:
+        return expansion.bound(radius).curvature
+    except NoCertificateError:
+        return None

@@ -31,9 +31,10 @@ def measure(part: Part) -> dict[str, Tensor]:
     Returns:
         Per image ``[B]``: ``position``, the geometry's columns, ``margin``, ``confidence``, ``anchored``; per radius
         and image ``[R, B]``: ``attained_surface``, ``attained_free`` (changes of the unit normal, from
-        below), ``certificate`` (from above, 2 where nothing is proven), ``deviation`` from the level set relative to
-        1 + |f|, ``distance_surface`` and ``distance_free`` relative to the radius, ``rung7`` and ``rung8`` (curvature
-        over the ball; NaN where not computed, infinite where not certified); and the rungs of ``H`` as ``bound.NAME``.
+        below; NaN where the attack ended nowhere that counts), ``certificate`` (from above, 2 where nothing is
+        proven), ``deviation`` from the level set relative to 1 + |f|, ``distance_surface`` and ``distance_free``
+        relative to the radius, ``rung7`` and ``rung8`` (curvature over the ball; NaN where not computed, infinite
+        where not certified); and the rungs of ``H`` as ``bound.NAME``.
     """
     subject = load_subject(part.settings.network)
     positions = torch.tensor(part.positions)
@@ -68,7 +69,8 @@ def _attacks(field: Field, x: Tensor, geometry: Geometry, part: Part) -> dict[st
     with torch.no_grad():
         surface = attack_on_level_set(field, x, radii, geometry.principal, ascent=part.settings.ascent)
         free = attack_in_ball(field, x, radii, geometry.singular, ascent=part.settings.ascent)
-    farther = free.change >= surface.change  # what is reached on the level set is reached in the ball
+    # What is reached on the level set is reached in the ball; NaN where nothing was reached.
+    farther = ~(free.change < surface.change)
     return {
         "attained_surface": surface.change,
         "attained_free": torch.where(farther, free.change, surface.change),

@@ -16,7 +16,11 @@ from attacks.correlation.subjects import Subject
 
 _FORMAT = 1
 _PIXELS = 2**13  # in the images of a part whose derivatives need a graph
-_CODE = ("ascent.py", "certificates.py", "estimates.py", "fields.py", "geometry.py", "measurements.py")
+_CODE = (
+    *(f"correlation/{name}.py" for name in ("ascent", "certificates", "estimates", "fields", "geometry")),
+    *(f"correlation/{name}.py" for name in ("measurements", "subjects", "variants")),
+    *("datasets.py", "efficientnet_lite.py", "small_networks.py"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,7 @@ class Settings:
 
     network: str = "digits"
     betas: tuple[float, ...] = (0.8, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-    radii: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+    radii: tuple[float, ...] = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
     images: int = 1797
     ascent: Ascent = field(default_factory=Ascent)
     local_images: int = 30
@@ -139,7 +143,7 @@ def fingerprint(subject: Subject) -> str:
 def code() -> str:
     """Hash of the code that the numbers depend on: the geometry core and what measures here."""
     root = Path(str(curvature.__file__)).parent
-    paths = [*sorted(root.rglob("*.py")), *(Path(__file__).parent / name for name in _CODE)]
+    paths = [*sorted(root.rglob("*.py")), *(Path(__file__).parents[1] / name for name in _CODE)]
     digest = hashlib.sha256()
     for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -148,21 +152,19 @@ def code() -> str:
 
 def experiment(network: str, *, quick: bool = False) -> Settings:
     """The settings of a network's experiment: everything for the digits network, less for its variants."""
+    if network == "efficientnet_lite0":
+        return Settings(
+            network=network, betas=(10.0,), radii=(0.1,) if quick else (0.1, 1.0), images=24, local_images=0,
+            ascent=Ascent(steps=2 if quick else 8, restarts=2),
+        )  # fmt: skip
+    if network.startswith("mnist"):
+        return Settings(
+            network=network, betas=(1.0,) if quick else (1.0, 5.0), local_images=0, images=20 if quick else 100,
+            radii=(0.01, 0.3) if quick else (0.001, 0.01, 0.1, 0.3, 1.0), ascent=Ascent(steps=15, restarts=4),
+        )  # fmt: skip
     if quick:
         return Settings(
             network=network, betas=(0.8, 1.0, 5.0, 20.0), radii=(0.01, 0.1, 0.3, 1.0), images=300, local_images=0,
             ascent=Ascent(steps=20),
         )  # fmt: skip
-    if network == "digits":
-        return Settings()
-    if network == "efficientnet_lite0":
-        return Settings(
-            network=network, betas=(10.0,), radii=(0.1, 1.0), images=24, local_images=0,
-            ascent=Ascent(steps=8, restarts=2),
-        )  # fmt: skip
-    if network.startswith("mnist"):
-        return Settings(
-            network=network, betas=(1.0, 5.0), radii=(0.001, 0.01, 0.1, 1.0), images=100, local_images=0,
-            ascent=Ascent(steps=15, restarts=4),
-        )  # fmt: skip
-    return Settings(network=network, images=397)
+    return Settings() if network == "digits" else Settings(network=network, images=397)

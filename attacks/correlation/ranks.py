@@ -106,23 +106,40 @@ def holm(p: Array) -> Array:
 def effect(treated: Array, control: Array, *, resamples: int = 2_000, seed: int = 0) -> Effect:
     """How much smaller or larger ``treated`` is than ``control``: median over median, and P(t > c) - P(t < c).
 
+    Args:
+        treated: ``[n]``, or ``[k, n]`` for k measurements at each of the same n images.
+        control: Of the same images, ``[n]`` or ``[k', n]``.
+        resamples: Of the bootstrap, which draws images, the same ones for both samples and all their rows.
+        seed: Of the bootstrap.
+
     Raises:
-        ValueError: If a sample is empty, not finite, or has a median of 0.
+        ValueError: If a sample is empty, not finite, has other images than the other, or a median of 0.
     """
-    if not (len(treated) and len(control) and np.isfinite(treated).all() and np.isfinite(control).all()):
+    treated, control = np.atleast_2d(treated), np.atleast_2d(control)
+    if not (treated.size and control.size and np.isfinite(treated).all() and np.isfinite(control).all()):
         raise ValueError("expected two samples of finite numbers that are not empty")
+    if treated.shape[1] != control.shape[1]:
+        raise ValueError(f"expected samples of the same images, got {treated.shape[1]} and {control.shape[1]}")
     if np.median(control) == 0:
         raise ValueError("expected a control with a median other than 0")
     rng = np.random.default_rng(seed)
     ratios, deltas = np.empty(resamples), np.empty(resamples)
     for i in range(resamples):
-        t = treated[rng.integers(len(treated), size=len(treated))]
-        c = control[rng.integers(len(control), size=len(control))]
+        index = rng.integers(treated.shape[1], size=treated.shape[1])
+        t, c = treated[:, index].ravel(), control[:, index].ravel()
         ratios[i], deltas[i] = np.median(t) / np.median(c), cliffs_delta(t, c)
     return Effect(
         float(np.median(treated) / np.median(control)), *_interval(ratios),
-        cliffs_delta(treated, control), *_interval(deltas),
+        cliffs_delta(treated.ravel(), control.ravel()), *_interval(deltas),
     )  # fmt: skip
+
+
+def mean_difference(treated: Array, control: Array, *, resamples: int = 2_000, seed: int = 0) -> list[float]:
+    """Mean of ``treated - control`` over rows and images, ``[k, n]`` each, and its bootstrap interval over images."""
+    by_image = treated.mean(0) - control.mean(0)
+    rng = np.random.default_rng(seed)
+    drawn = by_image[rng.integers(len(by_image), size=(resamples, len(by_image)))].mean(1)
+    return [float(by_image.mean()), *_interval(drawn)]
 
 
 def cliffs_delta(treated: Array, control: Array) -> float:

@@ -29,6 +29,9 @@ class Subject:
         trained_on: Whether an image was a training image, ``[N]``.
         dense: Whether Hessians are computed densely; else the geometry is an estimate from below.
         smooth: Whether the softened network is twice differentiable, so that certificates apply.
+        independent: Whether the images are a sample; parts of a few photographs are none, so that no interval and no
+            p-value is given for them.
+        words: What the images are.
     """
 
     module: nn.Module
@@ -38,6 +41,8 @@ class Subject:
     trained_on: Bool[Tensor, " N"]
     dense: bool = True
     smooth: bool = True
+    independent: bool = True
+    words: str = "held-out digits of scikit-learn, then training ones"
 
     @property
     def accuracy(self) -> float:
@@ -97,7 +102,7 @@ def mnist_subject(name: str) -> Callable[[], Subject]:
         network, images = load_network(name), load_images("mnist")
         order = images.drawn(len(images))
         x = images.inputs(network, order).double()
-        return _estimated(network, x, images.labels[order])
+        return _estimated(network, x, images.labels[order], words="held-out images of MNIST")
 
     return load
 
@@ -109,7 +114,8 @@ def photographs(name: str) -> Callable[[], Subject]:
         network = load_network(name)
         crops = [network.preprocess(crop) for photograph in PHOTOGRAPHS for crop in _crops(photograph)]
         x = torch.cat(crops).double()
-        return _estimated(network, x, torch.full((len(x),), -1))
+        words = f"six sizes or places of each of the photographs {', '.join(PHOTOGRAPHS)} of scikit-image"
+        return _estimated(network, x, torch.full((len(x),), -1), words=words, independent=False)
 
     return load
 
@@ -127,13 +133,13 @@ def _crops(name: str) -> list[Image.Image]:
     return [picture, *(picture.crop((left, top, left + side, top + side)) for left, top in places)]
 
 
-def _estimated(network: Network, x: Tensor, labels: Tensor) -> Subject:
+def _estimated(network: Network, x: Tensor, labels: Tensor, *, words: str, independent: bool = True) -> Subject:
     module = network.module.double()
     with torch.no_grad():
         classes = torch.cat([module(part).argmax(1) for part in x.split(50)])
     smooth = not hypotheses(soften(module, 1.0))
     held_out = torch.zeros(len(x), dtype=torch.bool)
-    return Subject(module, x, labels, classes, held_out, dense=False, smooth=smooth)
+    return Subject(module, x, labels, classes, held_out, False, smooth, independent, words)
 
 
 SEEDS = (0, 1, 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from attacks.correlation.certificates import VACUOUS
+from attacks.correlation.certificates import CONSTANTS, VACUOUS
 from attacks.correlation.plan import Part
 from attacks.correlation.subjects import Subject
 
@@ -29,10 +29,24 @@ def violations(table: pd.DataFrame) -> pd.DataFrame:
     """Triples in which an attack went further than its certificate allows; none, if the theory holds.
 
     No tolerance: the certificate is rounded outward, and where it says nothing (2) it is the diameter of the sphere.
+    A certificate that is no number counts, and so does a ball of which nothing is known.
     """
-    certified = table[table["certificate"] < VACUOUS]
-    reached = certified[["attained_surface", "attained_free"]].max(axis=1)
-    return certified[~(reached <= certified["certificate"])]
+    certified = table[~(table["certificate"] >= VACUOUS)]
+    within = (certified["attained_free"] <= certified["certificate"]) & ~(
+        certified["attained_surface"] > certified["certificate"]
+    )
+    return certified[~within]
+
+
+def broken_bounds(table: pd.DataFrame) -> dict[str, int]:
+    """How often a bound of curvature or of the Hessian is below what is attained at the image itself: never, in theory.
+
+    The global constants against the norm of H, K(x) against that of PH, rungs 7 and 8 against the largest curvature.
+    """
+    attained = {f"{name}_over_g": "h_over_g" for name in CONSTANTS}
+    attained |= {"anchored_over_g": "ph_over_g", "rung7": "lambda_max", "rung8": "lambda_max"}
+    known = {name: table[table[name].notna()] for name in attained}
+    return {name: int((~(rows[name] >= rows[attained[name]])).sum()) for name, rows in known.items()}
 
 
 def _frame(part: Part, tensors: dict[str, Tensor]) -> pd.DataFrame:

@@ -13,19 +13,25 @@ from torch import Tensor
 
 import curvature
 from attacks.config import AttackConfig, load_table, preset
+from attacks.correlation.certificates import change_bounds, hessian_constants
 from attacks.correlation.geometry import dense_geometry
 from attacks.correlation.measurements import margin_and_confidence
-from attacks.correlation.plan import code, fingerprint
+from attacks.correlation.plan import fingerprint
 from attacks.correlation.ranks import bootstrap, holm, partial_spearman, spearman
 from attacks.correlation.subjects import load_subject
 from attacks.explanations import EXPLANATIONS
 from attacks.explanations.patterns import fit_patterns
 from attacks.manipulation import manipulate, target_map
 from attacks.networks import Network
-from curvature.feedforward import feed_forward
+from attacks.studies.task import environment
+from curvature.feedforward import FeedForward, feed_forward
 
 BETAS = (1.0, 10.0)  # at which curvature is measured; 10 is where the attack's own softplus begins
-PREDICTORS = ("lambda_max", "ph_over_g", "h", "h_over_g", "g", "margin", "confidence")
+RADIUS = 0.1  # of the ball of the certificate among the predictors
+PREDICTORS = (
+    "lambda_max", "ph_over_g", "h", "h_over_g", "g", "margin", "confidence", "anchored_over_g", "sign_aware_over_g",
+    "certificate",
+)  # fmt: skip
 OUTCOMES = ("pcc_target", "pcc_gain", "mse_target")
 CONTROLS = ("g", "margin", "confidence", "pcc_before")
 
@@ -68,7 +74,7 @@ def targeted_parts(*, pairs: int, iterations: int) -> list[TargetedPart]:
     parts = []
     for method in EXPLANATIONS:
         config = digits_config(method, iterations)
-        words = json.dumps([asdict(config), held_out[:pairs], targets, fingerprint(subject), code(), torch.__version__])
+        words = json.dumps([asdict(config), held_out[:pairs], targets, fingerprint(subject), environment()])
         name = hashlib.sha256(words.encode()).hexdigest()[:20]
         parts.append(TargetedPart(name=name, config=config, positions=tuple(held_out[:pairs]), targets=tuple(targets)))
     return parts
@@ -111,18 +117,30 @@ def measure_targeted(part: TargetedPart) -> dict[str, Tensor]:
         for k in subject.classes[positions].unique().tolist():
             rows = (subject.classes[positions] == k).nonzero().flatten()
             net = feed_forward(soft, subject.images[0], k)
+            x = subject.images[positions[rows]].flatten(1)
             with torch.no_grad():
-                geometry = dense_geometry(net, subject.images[positions[rows]].flatten(1))
-            for name, values in geometry.columns.items():
+                geometry = dense_geometry(net, x)
+            for name, values in (geometry.columns | _bounds(net, x, geometry.columns["g"])).items():
                 columns.setdefault(name, torch.zeros(len(positions), dtype=torch.float64))[rows] = values
         found |= {f"{name}@{beta:g}": values for name, values in columns.items()}
     return {name: tensor.contiguous() for name, tensor in found.items()}
 
 
-def targeted_correlations(parts: list[tuple[TargetedPart, dict[str, Tensor]]]) -> pd.DataFrame:
-    """Rank correlations of every method's outcome with every number; Holm over all rows.
+def _bounds(net: FeedForward, x: Tensor, g: Tensor) -> dict[str, Tensor]:
+    """Rungs 5 and 6 over the gradient norm, and the certificate of a ball."""
+    certified = [change_bounds(net, point, [RADIUS]) for point in x]
+    return {
+        "sign_aware_over_g": hessian_constants(net, x[0])["sign_aware"] / g,
+        "anchored_over_g": torch.tensor([constant for _, constant in certified], dtype=torch.float64) / g,
+        "certificate": torch.tensor([bounds[0] for bounds, _ in certified], dtype=torch.float64),
+    }
 
-    Partial correlations are given gradient norm, margin, confidence and the correlation with the target before.
+
+def targeted_correlations(parts: list[tuple[TargetedPart, dict[str, Tensor]]]) -> pd.DataFrame:
+    """Rank correlations of every method's outcome with every number.
+
+    Partial correlations are given gradient norm, margin, confidence and the correlation with the target before, by
+    Student's t; Holm over all rows, for each kind of test.
     """
     rows: list[dict[str, Any]] = []
     for part, tensors in parts:

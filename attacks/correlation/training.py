@@ -8,7 +8,7 @@ import pandas as pd
 
 from attacks.correlation.ascent import Ascent
 from attacks.correlation.plan import Part, Settings, plan
-from attacks.correlation.ranks import effect
+from attacks.correlation.ranks import effect, mean_difference
 from attacks.correlation.subjects import SEEDS, TRAINING, load_subject
 
 CONTROL = "plain"
@@ -45,8 +45,9 @@ def recipe_of(network: str) -> tuple[str, int]:
 def training_effects(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Each recipe against the plain one, by beta, radius and measure: effects over images and seeds, and by seed.
 
-    ``ratio`` of medians and Cliff's ``delta`` with bootstrap intervals over images pooled over seeds;
-    ``ratio_by_seed_low`` and ``_high`` are the smallest and largest ratio of a seed against the plain one of that seed.
+    ``ratio`` of medians and Cliff's ``delta`` over images and seeds, with bootstrap intervals over images (each drawn
+    with all its seeds, for both recipes); ``ratio_by_seed_low`` and ``_high`` are the smallest and largest ratio of a
+    seed against the plain one of that seed.
 
     Args:
         tables: The table of triples of every network, by its name.
@@ -69,15 +70,17 @@ def training_effects(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def _row(cell: pd.DataFrame, recipe: str, measure: str) -> dict[str, Any]:
     treated, control = (cell[cell["recipe"] == name] for name in (recipe, CONTROL))
     by_seed = treated.groupby("seed")[measure].median() / control.groupby("seed")[measure].median()
+    samples = [part.pivot(index="seed", columns="image", values=measure).to_numpy() for part in (treated, control)]
     return {
         "recipe": recipe,
         "measure": measure,
         "median_plain": control[measure].median(),
         "median": treated[measure].median(),
-        **effect(treated[measure].to_numpy(), control[measure].to_numpy())._asdict(),
+        **effect(*samples)._asdict(),
         "ratio_by_seed_low": by_seed.min(),
         "ratio_by_seed_high": by_seed.max(),
-        "n": len(treated),
+        "images": treated["image"].nunique(),
+        "seeds": treated["seed"].nunique(),
     }
 
 
@@ -87,3 +90,18 @@ def accuracies(networks: Sequence[str]) -> dict[str, list[float]]:
     for name in networks:
         found.setdefault(recipe_of(name)[0], []).append(load_subject(name).accuracy)
     return {recipe: [float(np.round(value, 4)) for value in values] for recipe, values in found.items()}
+
+
+def accuracy_differences(networks: Sequence[str]) -> dict[str, list[float]]:
+    """Held-out accuracy of each recipe less that of the plain one, mean over seeds, with its interval over images."""
+    right: dict[str, list[np.ndarray]] = {}
+    for name in networks:
+        subject = load_subject(name)
+        right.setdefault(recipe_of(name)[0], []).append(
+            (subject.classes == subject.labels)[~subject.trained_on].double().numpy()
+        )
+    return {
+        recipe: mean_difference(np.stack(rows), np.stack(right[CONTROL]))
+        for recipe, rows in right.items()
+        if recipe != CONTROL
+    }

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attacks.correlation.analysis import ATTACKS, LOCAL
+from attacks.correlation.analysis import ATTACKS, GIVEN, LOCAL
 from attacks.correlation.certificates import VACUOUS
 from attacks.plots import png_of
 from attacks.report.page import environment, svg_uri
@@ -16,6 +16,8 @@ _NAMES = {
     "lambda_max": "largest |curvature|", "ph_over_g": "||PH||/||G||", "h": "||H||", "h_over_g": "||H||/||G||",
     "g": "||G||", "margin": "margin", "confidence": "confidence", "anchored_over_g": "rung 6: K(x)/||G||",
     "sign_aware_over_g": "rung 5 over ||G||", "frobenius_paper_over_g": "paper's constant over ||G||",
+    "frobenius_over_g": "Frobenius norms over ||G||", "spectral_over_g": "spectral norms over ||G||",
+    "singla_feizi_2020_over_g": "Singla and Feizi over ||G||", "entesari_2024_over_g": "Entesari et al. over ||G||",
     "certificate": "certificate of the ball", "rung7": "rung 7 on the ball", "rung8": "rung 8 on the ball",
 }  # fmt: skip
 _WHERE = {"surface": "on the level set", "free": "free in the ball"}
@@ -41,6 +43,7 @@ def correlation_page(report: dict[str, Any], table: pd.DataFrame, found: pd.Data
             ],
             overview=svg_uri(plot_overview(found, middle)),
             scatter=svg_uri(plot_scatter(table)),
+            shares=svg_uri(plot_shares(table)) if (table["certificate"] < VACUOUS).any() else "",
             attacks=[(_WHERE[attack], _pivot(found, attack)) for attack in ATTACKS],
             cells=[_cells(row) for row in middle.to_dict("records")],
             controls=_controls(found),
@@ -76,7 +79,7 @@ def _draw_decay(axes: Axes, found: pd.DataFrame) -> None:
         axes.errorbar(product, rows["rho"], error, fmt=marker, ms=3.5, lw=0.7, color=colour, label=label, alpha=0.8)
     axes.axhline(LOCAL, color="0.5", lw=0.8, ls=":")
     axes.axhline(0, color="0.5", lw=0.8)
-    axes.set(xscale="log", xlabel=r"$\beta r$", ylabel="Spearman with the attained change", ylim=(-0.5, 1.05))
+    axes.set(xscale="log", xlabel=r"$\beta r$", ylabel="Spearman with the attained change", ylim=(-1.05, 1.05))
     axes.legend(frameon=False, fontsize=7.5, loc="lower left")
 
 
@@ -86,7 +89,7 @@ def _draw_medians(axes: Axes, middle: pd.DataFrame) -> None:
     lines = (("attained_surface", "attained on the level set", "C0", "o-"),
              ("attained_free", "attained in the ball", "C1", "s-"),
              ("certificate", "certified", "C2", "^-"), ("sign_aware", "rung 5's constant r / ||G||", "C4", "--"),
-             ("paper", r"the paper's $\beta C r$", "C3", "--"))  # fmt: skip
+             ("paper", r"the paper's $\beta C r / \|G\|$", "C3", "--"))  # fmt: skip
     for column, label, colour, style in lines:
         axes.plot(rows["beta"], rows[column], style, color=colour, ms=3.5, lw=1, label=label)
     axes.axhline(VACUOUS, color="0.5", lw=0.8, ls=":")
@@ -113,6 +116,25 @@ def plot_scatter(table: pd.DataFrame) -> Figure:
             _draw_points(axes, cell["certificate"], cell[f"attained_{attack}"], f"C{row}")
         axes.set_xlabel("certificate; nothing may lie above the line", fontsize=8)
         axes.set_ylabel("attained" if column == 0 else "", fontsize=8)
+    return figure
+
+
+def plot_shares(table: pd.DataFrame) -> Figure:
+    """All triples with a certificate that says something: the attained share of it, over beta r."""
+    certified = table[table["certificate"] < VACUOUS]
+    share = (certified["attained_free"] / certified["certificate"]).to_numpy()
+    product = (certified["beta"] * certified["radius"]).to_numpy()
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    width = np.random.default_rng(0).uniform(0.97, 1.03, len(product))  # so that images do not cover each other
+    axes.plot(product * width, share, ".", ms=1, alpha=0.3, color="C1", rasterized=True)
+    axes.axhline(1.0, color="0.3", lw=0.8)
+    above = int((~(share <= 1)).sum())
+    axes.set(
+        xscale="log", xlabel=r"$\beta r$", ylabel="attained over certified", ylim=(0, max(1.1, 1.05 * share.max())),
+        title=f"{len(share):,} triples, {above} above the line",
+    )  # fmt: skip
+    axes.title.set_fontsize(9)
     return figure
 
 
@@ -155,18 +177,22 @@ def _rho(row: dict[str, Any] | None) -> str:
 
 
 def _controls(found: pd.DataFrame) -> list[list[str]]:
-    """Each attack's own number: rho with its interval, and the partial correlation, for every cell."""
+    """Each attack's own number: rho with its interval, and the partial correlations, for every cell."""
     rows = []
     for attack, predictor in ATTACKS.items():
         part = found[(found["attack"] == attack) & (found["predictor"] == predictor)]
         for row in part.to_dict("records"):
             rows.append([
                 _WHERE[attack], f"{row['beta']:g}", f"{row['radius']:g}", f"{row['beta'] * row['radius']:.3g}",
-                f"{row['rho']:.3f} [{row['low']:.3f}, {row['high']:.3f}]", f"{row['p_holm']:.1g}",
-                f"{row['partial_rho']:.3f} [{row['partial_low']:.3f}, {row['partial_high']:.3f}]",
-                f"{row['partial_p_holm']:.1g}", str(int(row["n"])),
+                _interval(row, ""), f"{row['p_holm']:.1g}",
+                *(text for kind in GIVEN for text in (_interval(row, f"{kind}_"), f"{row[f'{kind}_p_holm']:.1g}")),
+                str(int(row["n"])),
             ])  # fmt: skip
     return rows
+
+
+def _interval(row: dict[str, Any], prefix: str) -> str:
+    return f"{row[f'{prefix}rho']:.3f} [{row[f'{prefix}low']:.3f}, {row[f'{prefix}high']:.3f}]"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

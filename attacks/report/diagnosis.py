@@ -12,7 +12,7 @@ from attacks.images import Picture
 from attacks.metrics import pcc
 from attacks.networks import Network
 from attacks.plots import map_png, plot_map, png_of, show_image
-from attacks.report.diagnosis_words import sentences
+from attacks.report.diagnosis_words import at_most, sentences
 from attacks.report.page import environment, label_of, pixels_png, png_uri, svg_uri
 from attacks.storage import write_atomically
 
@@ -153,7 +153,7 @@ def _ladder(diagnosis: Diagnosis) -> tuple[list[tuple[str, list[str]]], list[tup
     for name in names:
         values = [at.rungs[name].curvature for at in diagnosis.radii]
         if any(value is not None for value in values):
-            table.append((name, ["-" if value is None else f"{value:.4g}" for value in values]))
+            table.append((name, ["-" if value is None else at_most(value, 4) for value in values]))
     reasons: dict[str, list[str]] = {}
     for name in names:
         missing = [at.rungs[name] for at in diagnosis.radii if at.rungs[name].curvature is None]

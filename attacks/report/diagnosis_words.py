@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any, Literal, NamedTuple
 
 from attacks.diagnosis import AtRadius, Diagnosis
@@ -25,6 +26,22 @@ def sentences(diagnosis: Diagnosis, at: AtRadius) -> list[Sentence]:
     """How far the explanation can be moved within one radius: at most, and at least."""
     certificate = at.certificate
     return [*_proven(at, certificate), *_found(diagnosis, at), *_first_order(at)]
+
+
+def at_most(value: float, digits: int = 3) -> str:
+    """A number in so many digits, rounded up where it is rounded: what is proven for the number holds for the text."""
+    return _rounded(value, digits, ROUND_CEILING)
+
+
+def at_least(value: float, digits: int = 3) -> str:
+    """A number in so many digits, rounded down where it is rounded."""
+    return _rounded(value, digits, ROUND_FLOOR)
+
+
+def _rounded(value: float, digits: int, mode: str) -> str:
+    if not math.isfinite(value):
+        return f"{value:g}"
+    return f"{float(Context(prec=digits, rounding=mode).create_decimal(Decimal(value))):.{digits}g}"
 
 
 def degrees(chord: float) -> float:
@@ -95,14 +112,14 @@ def _proven(at: AtRadius, certificate: Certificate | None) -> list[Sentence]:
     words = [
         Sentence(
             NORMAL, "proven",
-            f"At most: the unit normal (the gradient's direction) turns by {degrees(chord):.3g} degrees (a chord of "
-            f"{chord:.3g}), wherever within the radius, whether the explained logit is kept or not.",
+            f"At most: the unit normal (the gradient's direction) turns by {at_most(degrees(chord))} degrees (a "
+            f"chord of {at_most(chord)}), wherever within the radius, whether the explained logit is kept or not.",
         )
     ]  # fmt: skip
     if largest < math.sqrt(2):
         text = (
-            f"At most: the normalised abs-sum map moves by {largest:.3g} (Euclidean distance; two maps are at most "
-            "1.41 apart)."
+            f"At most: the normalised abs-sum map moves by {at_most(largest)} (Euclidean distance; two maps are at "
+            "most 1.41 apart)."
         )
         return [*words, Sentence(MAP, "proven", text)]
     text = "Nothing is proven of the normalised abs-sum map: its bound, taken from that of the normal, has no force."
@@ -116,15 +133,15 @@ def _found(diagnosis: Diagnosis, at: AtRadius) -> list[Sentence]:
     return [
         Sentence(
             NORMAL, "found",
-            f"At least: a search found a point where the unit normal has turned by {degrees(ball):.3g} degrees (a "
-            f"chord of {ball:.3g}), and one with the explained logit kept where it has by {degrees(level):.3g} "
-            f"degrees ({level:.3g}).",
+            f"At least: a search found a point where the unit normal has turned by {at_least(degrees(ball))} degrees "
+            f"(a chord of {at_least(ball)}), and one with the explained logit kept where it has by "
+            f"{at_least(degrees(level))} degrees ({at_least(level)}).",
         ),
         Sentence(
             MAP, "found",
-            f"At least: a search found a point where the normalised abs-sum map has moved by {found.map.value:.3g} "
-            f"(its correlation with the original map is {similarity:.4f} there), and one with the explained logit "
-            f"kept where it has by {found.map_on_level_set.value:.3g}.",
+            "At least: a search found a point where the normalised abs-sum map has moved by "
+            f"{at_least(found.map.value)} (its correlation with the original map is {similarity:.4f} there), and one "
+            f"with the explained logit kept where it has by {at_least(found.map_on_level_set.value)}.",
         ),
     ]  # fmt: skip
 

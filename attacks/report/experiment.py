@@ -14,7 +14,7 @@ _WORDS = {"attained_surface": "attained on the level set", "attained_free": "att
 
 _EFFECT_COLUMNS = (
     "recipe", "beta", "radius", "measure", "median_plain", "median", "ratio", "ratio_low", "ratio_high",
-    "ratio_by_seed_low", "ratio_by_seed_high", "delta", "delta_low", "delta_high", "n",
+    "ratio_by_seed_low", "ratio_by_seed_high", "delta", "delta_low", "delta_high", "images", "seeds",
 )  # fmt: skip
 _TARGETED_COLUMNS = (
     "method", "beta", "outcome", "predictor", "rho", "low", "high", "p_holm", "partial_rho", "partial_low",
@@ -25,14 +25,20 @@ _TARGETED_COLUMNS = (
 def training_page(report: dict[str, Any], effects: pd.DataFrame) -> str:
     """Effects of weight decay and of the curvature penalty."""
     accuracy = "; ".join(f"{name} {np.mean(values):.4f}" for name, values in report["accuracy"].items())
+    less = "; ".join(
+        f"{name} {value:+.4f} [{low:+.4f}, {high:+.4f}]"
+        for name, (value, low, high) in report["accuracy_difference"].items()
+    )
+    claims = "; ".join(f"{name}: {claim['value']} (n = {claim['n']})" for name, claim in report["claims"].items())
     return _page(
         "Does lower curvature in training lower what an attack reaches?",
         f"Digits networks, {report['seeds']} seeds each, {report['images']} held-out images. "
-        f"Held-out accuracy: {accuracy}. The change is that of the unit normal.",
+        f"Held-out accuracy: {accuracy}; less that of the plain recipe: {less}. The change is that of the unit normal. "
+        f"How often each of these failed: {claims}.",
         _training_figure(effects),
         _table(effects, _EFFECT_COLUMNS),
-        "Ratio of medians and Cliff's delta against the plain recipe, with 95 % bootstrap intervals over images "
-        "pooled over seeds; by seed: the smallest and largest ratio.",
+        "Ratio of medians and Cliff's delta against the plain recipe, over images and seeds, with 95 % bootstrap "
+        "intervals over images, each drawn with all its seeds; by seed: the smallest and largest ratio.",
         report["command"],
     )  # fmt: skip
 
@@ -46,7 +52,8 @@ def targeted_page(report: dict[str, Any], found: pd.DataFrame) -> str:
         _targeted_figure(found),
         _table(found, _TARGETED_COLUMNS),
         f"Spearman's rho with 95 % bootstrap intervals; permutation p, adjusted by Holm over the family of all "
-        f"{report['family']} tests. Partial: given gradient norm, margin, confidence and the correlation before.",
+        f"{report['family']} such tests. Partial: given gradient norm, margin, confidence and the correlation before; "
+        "p by Student's t, adjusted by Holm over their own family. The certificate is that of a ball of radius 0.1.",
         report["command"],
     )  # fmt: skip
 

@@ -2,16 +2,20 @@
 
 import dataclasses
 import json
+import math
+import re
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from attacks import load_network, load_picture
 from attacks.__main__ import main
 from attacks.change_search import Effort
 from attacks.diagnosis import diagnose
-from attacks.report.diagnosis_words import MAP, NORMAL, degrees, sentences
+from attacks.report.diagnosis_words import MAP, NORMAL, at_least, at_most, degrees, sentences
 
 FAST = ["--steps", "6", "--restarts", "1"]
 DIGIT = ["diagnose", "--network", "digits", "--image", "digits/5", *FAST]
@@ -57,16 +61,35 @@ def test_what_is_proven_is_above_what_is_found(finished):
 
 
 def test_every_sentence_names_its_map_and_the_numbers_are_those_of_the_object(finished):
-    """Oracle: the object's numbers, formatted again."""
+    """Oracle: the object's numbers, read back out of the text: above what is proven, below what was found."""
     _, found = finished
     near = found["radii"][0]
     assert {s["about"] for s in near["sentences"]} == {NORMAL, MAP}
     assert {s["strength"] for s in near["sentences"]} == {"proven", "found", "estimate"}
     proven = {s["about"]: s["text"] for s in near["sentences"] if s["strength"] == "proven"}
-    assert f"{near['certificate']['change_bound']:.3g}" in proven[NORMAL]
-    assert f"{near['certificate']['map_change_bound']:.3g}" in proven[MAP]
+    reached = {s["about"]: s["text"] for s in near["sentences"] if s["strength"] == "found"}
+    for text, words, value in (
+        (proven[NORMAL], r"a chord of ([\d.e-]+)\)", near["certificate"]["change_bound"]),
+        (proven[NORMAL], r"turns by ([\d.e-]+) degrees", degrees(near["certificate"]["change_bound"])),
+        (proven[MAP], r"moves by ([\d.e-]+) ", near["certificate"]["map_change_bound"]),
+    ):
+        assert value <= float(re.search(words, text)[1]) <= 1.01 * value
+    for text, words, value in (
+        (reached[NORMAL], r"a chord of ([\d.e-]+)\)", near["found"]["normal"]),
+        (reached[NORMAL], r"degrees \(([\d.e-]+)\)\.", near["found"]["normal_on_level_set"]),
+        (reached[MAP], r"has moved by ([\d.e-]+) ", near["found"]["map"]),
+    ):
+        assert 0.99 * value <= float(re.search(words, text)[1]) <= value
     assert degrees(2**0.5) == pytest.approx(90)
     assert degrees(2.0) == pytest.approx(180)
+
+
+@given(st.floats(1e-300, 1e300), st.integers(1, 6))
+def test_a_text_is_on_the_safe_side_of_its_number(value, digits):
+    """Oracle: the number itself, and one unit of the last digit."""
+    above, below = float(at_most(value, digits)), float(at_least(value, digits))
+    assert below <= value <= above
+    assert above - below <= 1.001 * 10 ** (math.floor(math.log10(value)) - digits + 1)
 
 
 def test_the_page_stands_alone_and_says_the_sentences(finished):

@@ -63,6 +63,17 @@ def test_attack_is_as_strong_as_a_slow_search(beta):
             assert reached.change[j, i] >= 0.97 * slow
 
 
+def test_the_attack_on_the_level_set_is_as_strong_as_a_longer_one():
+    """Oracle: twice the steps and three times the restarts, where beta r is large and the ascent is hardest."""
+    _, net, x, geometry = _case(20.0, images=4)
+    usual, longer = (
+        attack_on_level_set(MatrixField(net), x, RADII, geometry.principal, ascent=ascent).change
+        for ascent in (Ascent(), Ascent(steps=60, restarts=20, seed=1))
+    )
+    assert (usual >= 0.9 * longer).all()
+    assert (usual / longer).median() > 0.99
+
+
 @pytest.mark.parametrize("beta", [0.8, 5.0, 50.0])
 def test_nothing_attained_exceeds_its_certificate(beta):
     """Oracle: the theorem; and the certificate is tight for the smallest ball."""

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from attacks.__main__ import main
 from attacks.correlation.subjects import digits_images, load_subject
 from attacks.correlation.targeted import OUTCOMES, PREDICTORS, targeted_correlations, targeted_parts
-from attacks.correlation.training import MEASURES, training_effects
+from attacks.correlation.training import MEASURES, accuracy_differences, training_effects
 from attacks.correlation.variants import DigitsRecipe, trained_digits
 
 
@@ -63,6 +65,7 @@ def test_effects_find_a_planted_factor():
     tables = {}
     for seed in (0, 1):
         base = pd.DataFrame({name: rng.uniform(1, 2, 50) for name in MEASURES}).assign(beta=1.0, radius=0.1)
+        base["image"] = range(50)
         tables |= {f"digits_plain_{seed}": base, f"digits_decay_{seed}": base}
         tables[f"digits_penalty_{seed}"] = base.assign(**{name: base[name] / 2 for name in MEASURES})
     found = training_effects(tables).set_index(["recipe", "measure"]).sort_index()
@@ -70,7 +73,19 @@ def test_effects_find_a_planted_factor():
     assert (found.loc["penalty"]["delta_high"] < 0).all()
     assert np.allclose(found.loc["decay"]["ratio"], 1)
     assert (found.loc["decay"]["delta"] == 0).all()
-    assert (found["n"] == 100).all()
+    assert (found["images"] == 50).all()
+    assert (found["seeds"] == 2).all()
+    assert (found.loc["penalty"]["ratio_high"] == 0.5).all()  # the same images are drawn for both recipes
+
+
+def test_accuracies_are_compared_with_the_plain_recipe():
+    """Oracle: the accuracies themselves."""
+    names = ["digits_plain_0", "digits_decay_0"]
+    plain, decay = (load_subject(name).accuracy for name in names)
+    ((recipe, (value, low, high)),) = accuracy_differences(names).items()
+    assert recipe == "decay"
+    assert value == pytest.approx(decay - plain)
+    assert low <= value <= high
 
 
 def test_pairs_are_held_out_and_of_different_classes():
@@ -85,7 +100,7 @@ def test_pairs_are_held_out_and_of_different_classes():
 
 
 def test_the_targeted_attack_moves_maps_and_is_judged(tmp_path, capsys):
-    """Oracle: the attack's own loss: the gradient's map comes nearer to its target; the table has a row a test."""
+    """Oracle: the attack's aim: maps come nearer to their targets; the table has a row a test."""
     words = ["correlate", "--experiment", "targeted", "--images", "20", "--steps", "25", "--workers", "1", "--json"]
     assert main([*words, "--out", str(tmp_path)]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -93,7 +108,11 @@ def test_the_targeted_attack_moves_maps_and_is_judged(tmp_path, capsys):
     assert len(found) == report["family"] == 6 * 2 * len(OUTCOMES) * len(PREDICTORS)
     assert found["rho"].abs().max() <= 1
     assert "<svg" not in (tmp_path / "report.html").read_text().split("data:image", 1)[0]
-    assert len(list((tmp_path / "parts").glob("*.safetensors"))) == 6
+    parts = list((tmp_path / "parts").glob("*.safetensors"))
+    assert len(parts) == 6
+    gains = {safe_open(p, "pt").metadata()["part"]: load_file(p)["pcc_gain"].median() for p in parts}
+    (gradient,) = (gain for part, gain in gains.items() if json.loads(part)["config"]["method"] == "gradient")
+    assert gradient > 0.01
 
 
 def test_targeted_correlations_see_a_planted_order():
