@@ -6,6 +6,7 @@ ladder are computed here, on a grid of points and sharpnesses, and kept under th
 
 import argparse
 import hashlib
+import inspect
 import itertools
 import json
 import sys
@@ -81,7 +82,7 @@ def ladder(
 
 def kept_bounds(folder: Path = CACHE) -> list[dict[str, Any]]:
     """``ladder()``, kept in ``folder`` under the hash of what determines it."""
-    whole = hashlib.sha256(json.dumps([SEEDS, BETAS, PLACES, RADIUS]).encode())
+    whole = hashlib.sha256(json.dumps([SEEDS, BETAS, PLACES, RADIUS, inspect.getsource(ladder)]).encode())
     root = Path(str(curvature.__file__)).parent
     for path in sorted(root.rglob("*.py")):
         whole.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())

@@ -93,6 +93,14 @@ function show(id, number) {
   at(id).dataset.value = number; // all digits
 }
 
+// Five digits of a bound, the last one rounded up, so that what is shown is a bound too.
+function upward(number) {
+  const rounded = number.toPrecision(5);
+  if (Number(rounded) >= number) return rounded;
+  const [digits, power] = number.toExponential(4).split("e");
+  return Number(`${Math.round(digits * 1e4) + 1}e${power - 4}`).toPrecision(5);
+}
+
 const near = (list, distance) => list.reduce((best, item) => distance(item) < distance(best) ? item : best);
 
 function tell() {
@@ -111,7 +119,7 @@ function tell() {
   at("bounds").replaceChildren(...Object.entries(entry.curvature).map(([name, bound]) => {
     const row = document.createElement("tr"), cells = [document.createElement("td"), document.createElement("td")];
     cells[0].textContent = name;
-    cells[1].textContent = bound === null ? "–" : bound.toPrecision(5);
+    cells[1].textContent = bound === null ? "–" : upward(bound);
     row.append(...cells);
     return row;
   }));
