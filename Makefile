@@ -32,11 +32,16 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 # Every figure of the supplement with its data, hours at first; then the page that shows them.
-figures: docs/contour.png | $(VENV)/.dev
-	$(BIN)/python -m figures all
-	$(BIN)/python -m figures theorems
-	$(BIN)/python -m figures contours
-	$(BIN)/python -m figures gallery
+# A verdict other than the one on record, or a figure that failed, keeps no page from being made, and shows in the
+# exit status; Ctrl-C (130) ends it.
+figures: | $(VENV)/.dev
+	status=0; \
+	for what in all theorems contours gallery; do \
+		$(BIN)/python -m figures $$what || status=$$?; \
+		[ $$status -ne 130 ] || exit 130; \
+	done; \
+	$(MAKE) docs/contour.png || status=$$?; \
+	exit $$status
 
 # The picture of the README; it is kept in the repository, in fewer colours.
 docs/contour.png: figures/fig20_contours.py figures/_contour.py | $(VENV)/.dev

@@ -1,6 +1,10 @@
 """``python -m figures``: which figures it runs, and the exit status."""
 
+import dataclasses
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -43,6 +47,61 @@ def test_bad_input_gives_status_two(arguments: list[str], capsys: pytest.Capture
     """Oracle: the status and a message on stderr."""
     assert command.main([*arguments, "--list"]) == 2
     assert capsys.readouterr().err.startswith("error: expected")
+
+
+def test_there_is_a_script_for_every_figure_and_every_extra():
+    """Oracle: by hand; the supplement has 27 figures."""
+    figures = [name for name in script_names() if name.startswith("fig")]
+    assert [int(name[3:5]) for name in figures] == list(range(1, 28))
+    extras = ["extra_attack_vs_curvature", "extra_ladder", "extra_level_set_path", "extra_theorem2_gap"]
+    assert script_names() == figures + extras
+
+
+def test_what_the_papers_setting_costs_is_not_made_up(written: Written, tmp_path: Path):
+    """Oracle: the table's words; a script without such a setting keeps its numbers."""
+    ours = dataclasses.replace(written(), paper={})
+    default = command.table([written(), ours], Options(out=tmp_path)).splitlines()
+    assert default[1].split() == default[2].split() == ["fig99_three", "none", "3", "0", "0.1"]
+    assert default[3].startswith("2 figures, about 0.0 hours")
+    paper = command.table([written(), ours], Options(out=tmp_path, paper="pictures")).splitlines()
+    assert paper[1].split() == ["fig99_three", "the", "paper's", "unknown", "unknown", "unknown"]
+    assert paper[2:] == [
+        default[2],
+        "2 figures, about 0.0 hours if nothing is there yet for 1 of them, unknown for the others",
+    ]
+    alone = command.table([written()], Options(out=tmp_path, paper="pictures")).splitlines()
+    assert alone[2:] == ["1 figures, how long they take is unknown"]
+
+
+def test_a_run_that_found_shared_attacks_gives_no_time(written: Written, tmp_path: Path):
+    """Oracle: the budget of 0.1 minutes; a script that shares none is believed."""
+    alone, sharing = written(), written(change=('data="mnist"', 'data="mnist", studies=None'))
+    (tmp_path / "seconds.json").write_text('{"fig99_three": 720}', encoding="utf-8")
+    times = command.past(tmp_path)
+    assert (command.minutes_of(alone, times), command.minutes_of(sharing, times)) == (12, 0.1)
+
+
+@pytest.mark.parametrize(("failing", "status"), [("", 0), ("figures all", 1), ("figures contours", 2)])
+def test_make_builds_every_page_whatever_deviates(tmp_path: Path, failing: str, status: int):
+    """Oracle: a Python that writes down what it was asked for, and fails where it is told to."""
+    (tmp_path / "docs").mkdir()
+    for name in ("pyproject.toml", "constraints.txt", ".dev", "docs/contour.png"):
+        (tmp_path / name).touch()
+    for name in ("figures/fig20_contours.py", "figures/_contour.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))  # older than the picture
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$*" >> log\n[ "$*" != "-m {failing}" ] || exit {status}\n', encoding="utf-8")
+    python.chmod(0o755)
+    shutil.copy(Path(command.__file__).parent.parent / "Makefile", tmp_path)
+    outer = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    words = ["make", "BIN=.", "VENV=.", "figures"]
+    done = subprocess.run(words, cwd=tmp_path, env=outer, capture_output=True, text=True)
+    log = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert log == [f"-m figures {what}" for what in ("all", "theorems", "contours", "gallery")]
+    assert done.returncode == (2 if failing else 0), done.stderr  # 2 is make's own
+    assert (f"Error {status}" in done.stderr) == bool(failing)
 
 
 def test_every_script_is_complete_and_in_the_table(capsys: pytest.CaptureFixture[str]):
