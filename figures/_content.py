@@ -4,6 +4,7 @@ import ast
 import functools
 import hashlib
 import json
+import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
@@ -57,7 +58,7 @@ def _named(value: str) -> Iterator[Path]:
     """The user's files and folders that an argument names: alone, after a word (``imagenet:DIR``), or as pictures."""
     for text in dict.fromkeys((value, *re.split("[>,]", value))):
         for path in dict.fromkeys((text, re.sub(r"^\w+:", "", text))):
-            if path and Path(path).exists():
+            if os.path.exists(path):  # False too for words that no path can be
                 yield Path(path)
 
 

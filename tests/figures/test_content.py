@@ -100,7 +100,9 @@ def test_words_and_empty_options_name_no_file(monkeypatch: pytest.MonkeyPatch, t
     """Oracle: by hand, in a folder that is not empty."""
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    assert [list(_content._named(value)) for value in ("", "mnist", "1.0", "chelsea>coffee,", "a:")] == [[]] * 5
+    assert [list(_content._named(value)) for value in ("", "mnist", "1.0", "chelsea>coffee,", "a:", "long" * 99)] == [
+        []
+    ] * 6
 
 
 def test_the_package_that_resizes_pictures_counts():
