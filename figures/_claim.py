@@ -15,8 +15,9 @@ class Claim:
     """One statement of the paper and what became of it here.
 
     Attributes:
-        expected: The verdict on record: that of the last full run that a person looked at. False records that
-            the paper's statement does not hold here, which is no error.
+        expected: The verdict on record: that of the last full run with default options that a person looked at.
+            Runs with others are compared with none. False records that the paper's statement does not hold here,
+            which is no error.
         holds: Whether the statement holds on this data.
         value: The number that decided.
         n: Of how many images, points or networks.
@@ -39,7 +40,7 @@ class Claim:
 
     @property
     def deviates(self) -> bool:
-        """Whether the verdict is not the one on record."""
+        """Whether the verdict is not the one on record; it says something about runs with default options alone."""
         return self.holds != self.expected
 
     @property

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,12 +14,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures._claim import Claim, Data
-from figures._content import code, content, versions
+from figures._content import code, content, determining, versions
 from figures._script import FOLDER, Script
 from figures._store import Store, style
 
 OUTPUT = FOLDER / "output"
 STUDIES = Path("out") / "studies"
+_QUICK = "A quick run: images and steps are fewer than a full run's, whose numbers this may give; nothing is judged."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class Options:
         seed: Of whatever is drawn.
         quick: A few images and steps; judges nothing.
         redraw: Take the saved data as they are, whatever computed them.
-        out: Folder of the outputs; ``figures/output`` by default, its folder ``quick`` for quick ones.
+        out: Folder of the outputs; ``figures/output`` by default, its folder ``paper`` for those of the paper's own
+            setting, and the folder ``quick`` of either for quick ones.
         studies: Folder of the studies that figures share.
         any_code: Take data and attacks that another version of the code computed; the record says so.
         given: Options of single figures.
@@ -48,7 +51,8 @@ class Options:
     @property
     def folder(self) -> Path:
         """Where outputs go."""
-        return self.out or (OUTPUT / "quick" if self.quick else OUTPUT)
+        setting = OUTPUT if self.paper is None else OUTPUT / "paper"
+        return self.out or (setting / "quick" if self.quick else setting)
 
     def arguments(self, script: Script) -> dict[str, Any]:
         """The options of ``compute``."""
@@ -56,6 +60,15 @@ class Options:
         found = script.arguments({**paper, **self.given})
         shared = {"studies": self.studies, "any_code": self.any_code}
         return found | {key: value for key, value in shared.items() if key in found}
+
+    def command(self, name: str) -> str:
+        """The command that computes the same; ``DIR`` stands for the user's data folder."""
+        words = ["--quick"] if self.quick else []
+        words += ["--seed", str(self.seed)] if self.seed else []
+        words += [word for key, value in self.given.items() for word in ("--set", f"{key}={value}")]
+        words += [] if self.paper is None else ["--paper-setting", "DIR"]
+        words += ["--any-code"] if self.any_code else []
+        return shlex.join(["python", "-m", "figures", name, *words])
 
 
 @dataclass(frozen=True)
@@ -67,17 +80,19 @@ class Outcome:
         claims: With their verdicts.
         seconds: That ``compute`` took; None if the data were there.
         judged: False for quick runs.
+        compared: Whether the verdicts are compared with those on record: those of full runs with default options.
     """
 
     name: str
     claims: dict[str, Claim]
     seconds: float | None
     judged: bool
+    compared: bool
 
     @property
     def deviating(self) -> list[str]:
         """Claims whose verdict is not the one on record."""
-        return [words for words, claim in self.claims.items() if self.judged and claim.deviates]
+        return [words for words, claim in self.claims.items() if self.compared and claim.deviates]
 
 
 def run_script(script: Script, options: Options) -> Outcome:
@@ -99,16 +114,22 @@ def run_script(script: Script, options: Options) -> Outcome:
         started = time.perf_counter()
         data = script.compute(seed=options.seed, quick=options.quick, **arguments)
         seconds = time.perf_counter() - started
-        written = {k: str(v) for k, v in arguments.items() if k not in ("studies", "any_code")}
-        record = key | {"seed": options.seed, "quick": options.quick, "arguments": written}
-        record["any_code"] = options.any_code
+        record = key | {"seed": options.seed, "quick": options.quick, "arguments": determining(arguments)}
+        record |= {"any_code": options.any_code, "command": options.command(script.name)}
         record["data"] = store.save_data(data)
+        store.save_record(record)  # hours of computing outlive an error in what judges or draws
     data = store.load()  # what is drawn is what was saved
     claims = script.claims(data)
     _draw(store, script.draw, data)
-    outcome = Outcome(script.name, claims, seconds, judged=not record["quick"])
-    store.save_record(record | _words(script, data, outcome))
+    outcome = Outcome(script.name, claims, seconds, judged=not record["quick"], compared=_on_record(script, record))
+    store.save_record(record | _words(script, data, outcome, record))
     return outcome
+
+
+def _on_record(script: Script, record: dict[str, Any]) -> bool:
+    """Whether the data are those of the setting whose verdicts the claims record."""
+    default = record["seed"] == 0 and record["arguments"] == determining(script.options())
+    return default and not record["quick"]
 
 
 def _usable(record: dict[str, Any] | None, key: dict[str, Any], options: Options) -> dict[str, Any] | None:
@@ -128,14 +149,15 @@ def _draw(store: Store, draw: Callable[[Data], Figure], data: Data) -> None:
         store.save_pictures(figure)
 
 
-def _words(script: Script, data: Data, outcome: Outcome) -> dict[str, Any]:
+def _words(script: Script, data: Data, outcome: Outcome, record: dict[str, Any]) -> dict[str, Any]:
+    caption = f"{script.words(data)} Seed {record['seed']}."
     return {
         "name": script.name,
-        "caption": script.words(data),
+        "caption": f"{caption} {_QUICK}" if record["quick"] else caption,
         "judged": outcome.judged,
-        "command": f"python -m figures {script.name}",
+        "compared": outcome.compared,
         "claims": {
-            words: dataclasses.asdict(claim) | {"verdict": claim.verdict, "deviates": claim.deviates}
+            words: dataclasses.asdict(claim) | {"verdict": claim.verdict, "deviates": words in outcome.deviating}
             for words, claim in outcome.claims.items()
         },
         "shapes": {key: list(np.shape(array)) for key, array in data.items()},
@@ -196,6 +218,7 @@ def report(outcome: Outcome) -> list[str]:
     lines = []
     for words, claim in outcome.claims.items():
         mark = "not judged (quick)" if not outcome.judged else claim.verdict
+        mark += ", compared with no record in this setting" if outcome.judged and not outcome.compared else ""
         mark += ", DEVIATES from the verdict on record" if words in outcome.deviating else ""
         lines.append(f"{outcome.name}: {words}: {mark}; value {claim.value:.4g}, n {claim.n}")
     return lines

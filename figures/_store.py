@@ -1,4 +1,7 @@
-"""A figure's files: NAME.npz, NAME.pdf, NAME.png, and last of all NAME.json, each written to a temporary name first."""
+"""A figure's files, each written to a temporary name first.
+
+NAME.npz holds the data and NAME.json its record; when NAME.pdf and NAME.png are there, the record tells of them too.
+"""
 
 import hashlib
 import io
@@ -17,7 +20,8 @@ from figures._claim import Data
 from figures._script import FOLDER
 
 STYLE = FOLDER / "paper.mplstyle"
-_KEYS = {"content", "code", "versions", "any_code", "quick", "seed", "arguments", "data"}
+_KEYS = {"content", "code", "versions", "any_code", "quick", "seed", "arguments", "command", "data"}
+_DRAWN = {"caption", "judged", "compared", "claims"}  # beside these, once the pictures are there
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class Store:
             return None
         return found if whole and found.keys() >= _KEYS else None
 
+    def drawn(self) -> dict[str, Any] | None:
+        """The record of a figure that is done; None if its data wait to be judged and drawn."""
+        found = self.record()
+        return found if found is not None and found.keys() >= _DRAWN else None
+
     def load(self) -> Data:
         """The saved data.
 
@@ -96,7 +105,7 @@ class Store:
             write_atomically(self.file(ending), buffer.getvalue())
 
     def save_record(self, record: dict[str, Any]) -> None:
-        """Write the JSON file: with it, the figure is done."""
+        """Write the JSON file: that of the data alone, or, with verdicts and caption, that of a figure that is done."""
         write_atomically(self.file("json"), json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from attacks.storage import write_atomically
+from figures._content import code
 from figures._run import OUTPUT
 from figures._script import script_names
 from figures._store import Store
 from figures.pages import contours, theorems
 from figures.pages._page import environment, typeset
 
-_FIGURES = 27  # of the supplement
 # What a figure shows of the theorems, by the names of their claims.
 SHOWS = {
     "fig14_smoothgrad_recovery": ("thm2.spherical_logistic", "thm2.product_noise", "thm2.gaussian_gap"),
@@ -52,7 +52,7 @@ def page(folder: Path, place: Path, results: list[dict[str, Any]]) -> str:
         ValueError: If there is no figure in the folder.
     """
     names = script_names()
-    records = {name: record for name in names if (record := Store(folder, name).record()) is not None}
+    records = {name: record for name in names if (record := Store(folder, name).drawn()) is not None}
     if not records:
         raise ValueError(f"expected figures in '{folder}', found none; run python -m figures all --quick")
     near = os.path.relpath(folder.resolve(), place.resolve().parent)
@@ -64,7 +64,6 @@ def page(folder: Path, place: Path, results: list[dict[str, Any]]) -> str:
         .render(
             figures=[_figure(name, records[name], near, known) for name in records],
             missing=[name for name in names if name not in records],
-            unwritten=[n for n in range(1, _FIGURES + 1) if not any(name.startswith(f"fig{n:02}_") for name in names)],
             theorems=link,
             contours=os.path.relpath(contours.OUTPUT, place.resolve().parent),
             math=typeset,
@@ -74,7 +73,7 @@ def page(folder: Path, place: Path, results: list[dict[str, Any]]) -> str:
 
 def _figure(name: str, record: dict[str, Any], near: str, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
     claims = [
-        claim | {"words": words, "mark": _mark(claim, judged=record["judged"])}
+        claim | {"words": words, "mark": _mark(claim, judged=record["judged"], compared=record["compared"])}
         for words, claim in record["claims"].items()
     ]
     for claim in claims:
@@ -83,6 +82,7 @@ def _figure(name: str, record: dict[str, Any], near: str, known: dict[str, dict[
         "name": name,
         "title": title(name),
         "claims": claims,
+        "other_code": record["code"] != code(),
         "link": f"{near}/{name}",
         "theorems": [known[claim] for claim in SHOWS.get(name, ())],
     }
@@ -95,10 +95,10 @@ def title(name: str) -> str:
     return f"Figure {int(first[3:])}: {words}" if first.startswith("fig") else f"Extra: {words}"
 
 
-def _mark(claim: dict[str, Any], *, judged: bool) -> str:
+def _mark(claim: dict[str, Any], *, judged: bool, compared: bool) -> str:
     if not judged:
         return "not"
-    return "deviates" if claim["deviates"] else "holds" if claim["holds"] else "not"
+    return "deviates" if compared and claim["deviates"] else "holds" if claim["holds"] else "not"
 
 
 def _theorems(results: list[dict[str, Any]], link: str) -> dict[str, dict[str, Any]]:

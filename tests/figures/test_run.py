@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from figures._run import Options, run_script
+from figures._run import OUTPUT, Options, report, run_script
+from figures._store import Store
 from tests.figures.conftest import Written
 
 ENDINGS = ("npz", "json", "pdf", "png")
@@ -33,7 +34,7 @@ def test_a_run_leaves_data_pictures_and_a_record(written: Written, options: Opti
     with np.load(options.folder / "fig99_three.npz") as data:
         assert data["numbers"].tolist() == [0.0, 1.0, 2.0]
     found = record(options)
-    assert found["caption"] == "Three numbers."
+    assert found["caption"] == "Three numbers. Seed 0."
     assert found["seed"] == 0
     assert found["arguments"] == {"scale": "1.0", "data": "mnist"}
     assert found["versions"]["numpy"] == np.__version__
@@ -153,11 +154,80 @@ def test_missing_data_is_an_error(written: Written, options: Options, returned: 
     assert list(options.folder.iterdir()) == []
 
 
-def test_a_failed_drawing_leaves_no_record(written: Written, options: Options):
-    """Oracle: the folder; the data stay, and the next run computes them anew rather than trust them."""
+@pytest.mark.parametrize(
+    "change", [('plot(data["numbers"]', 'plot(data["missing"]'), ('np.diff(data["numbers"]', 'np.diff(data["missing"]')]
+)
+def test_what_was_computed_outlives_an_error_in_what_judges_or_draws(
+    written: Written, options: Options, change: tuple[str, str]
+):
+    """Oracle: the log of ``compute``; the figure does not count as drawn until it is, with old pictures there too."""
+    run_script(written(), dataclasses.replace(options, seed=1))
     with pytest.raises(KeyError):
-        run_script(written(change=('plot(data["numbers"]', 'plot(data["missing"]')), options)
-    assert [path.name for path in options.folder.iterdir()] == ["fig99_three.npz"]
+        run_script(written(change=change), options)
+    store = Store(options.folder, "fig99_three")
+    assert store.record() is not None
+    assert store.drawn() is None
+    run_script(written(), options)
+    assert written.runs == ["1 False 1.0 mnist", "0 False 1.0 mnist"]
+    assert store.drawn() == record(options)
+
+
+@pytest.mark.parametrize(
+    ("change", "compared"),
+    [
+        ({}, True),
+        ({"any_code": True}, True),
+        ({"given": {"scale": "1"}}, True),
+        ({"seed": 1}, False),
+        ({"given": {"scale": "3"}}, False),
+        ({"paper": "pictures"}, False),
+        ({"quick": True}, False),
+    ],
+)
+def test_only_the_setting_on_record_can_deviate(written: Written, options: Options, change: dict, compared: bool):
+    """Oracle: a false record in every setting; the verdict itself is shown in each."""
+    chosen = dataclasses.replace(options, **change)
+    for again in (chosen, dataclasses.replace(options, redraw=True)):  # drawn again, data keep their setting
+        outcome = run_script(written(expected=False), again)
+        assert bool(outcome.deviating) == compared
+        (line,) = report(outcome)
+        assert ("DEVIATES" in line) == compared
+        assert ("compared with no record" in line) == (not compared and not chosen.quick)
+        found = record(options)
+        assert found["compared"] == found["claims"]["the numbers grow"]["deviates"] == compared
+        assert found["claims"]["the numbers grow"]["verdict"] == "holds"
+
+
+def test_the_caption_ends_with_the_seed_and_says_that_a_run_was_quick(written: Written, options: Options):
+    """Oracle: by hand; drawn again, the words are those of the data."""
+    run_script(written(), dataclasses.replace(options, seed=3, quick=True))
+    caption = record(options)["caption"]
+    assert caption.startswith("Three numbers. Seed 3. A quick run: images and steps are fewer than")
+    run_script(written(), dataclasses.replace(options, redraw=True))
+    assert record(options)["caption"] == caption
+    run_script(written(), options)
+    assert record(options)["caption"] == "Three numbers. Seed 0."
+
+
+def test_the_command_on_record_computes_the_same(written: Written, options: Options):
+    """Oracle: by hand; the folder of the user's data is in no word of it, and drawing again changes nothing."""
+    many = dataclasses.replace(
+        options, quick=True, seed=2, given={"data": "a b", "scale": "3"}, paper="pictures", any_code=True
+    )
+    run_script(written(), many)
+    expected = "--quick --seed 2 --set 'data=a b' --set scale=3 --paper-setting DIR --any-code"
+    assert record(options)["command"] == f"python -m figures fig99_three {expected}"
+    run_script(written(), dataclasses.replace(options, redraw=True))
+    assert record(options)["command"] == f"python -m figures fig99_three {expected}"
+    run_script(written(), options)
+    assert record(options)["command"] == "python -m figures fig99_three"
+
+
+def test_the_papers_setting_has_a_folder_of_its_own():
+    """Oracle: by hand."""
+    folders = [Options(paper=paper, quick=quick).folder for paper in (None, "pictures") for quick in (False, True)]
+    assert [folder.relative_to(OUTPUT).as_posix() for folder in folders] == [".", "quick", "paper", "paper/quick"]
+    assert Options(paper="pictures", out=Path("here")).folder == Path("here")
 
 
 def test_unknown_options_and_wrong_types_are_refused(written: Written, options: Options):
