@@ -58,6 +58,12 @@ class Network:
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not all(s > 0 for s in self.std):
             raise ValueError(f"expected as many means as positive stds, got {self.mean} and {self.std}")
+        sizes = (self.resize, self.crop)
+        if sizes != (None, None) and not (self.resize and self.crop and 1 <= self.crop <= self.resize):
+            raise ValueError(
+                f"expected resize and crop together, with 1 <= crop <= resize, or neither, got resize {self.resize} "
+                f"and crop {self.crop}; for a crop alone resize to the same number"
+            )
 
     @staticmethod
     def of(network: "Network | nn.Module") -> "Network":
@@ -314,10 +320,11 @@ def _user_network(name: str, weights: str | None, seed: int) -> Network:
     package, _, factory = name.partition(":")
     try:
         build = getattr(importlib.import_module(package), factory)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the user's module raises
+        words = " ".join(str(error).split())
         raise ValueError(
-            f"expected a network 'package.module:factory' that can be imported, got {name!r}: {error}; "
-            "is its folder on PYTHONPATH?"
+            f"expected a network 'package.module:factory' that can be imported, got {name!r}, where the import of "
+            f"{package!r} raised {type(error).__name__}: {words}; is its folder on PYTHONPATH, and does it run?"
         ) from error
     if not callable(build):
         raise ValueError(f"expected a factory that returns a torch module or a Network, got {type(build).__name__}")

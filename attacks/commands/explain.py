@@ -28,13 +28,13 @@ class Explain:
     image: str = "chelsea"
     """Picture to explain: a name (chelsea, coffee, rocket, astronaut, digits/INDEX, mnist/INDEX) or a file."""
     methods: tuple[str, ...] | None = None
-    """Explanation methods; by default all that the network has (pattern_attribution needs --patterns)."""
+    """Explanation methods; by default all that the network has (pattern_attribution needs patterns)."""
     beta: tuple[float, ...] = (math.inf, 10.0, 3.0, 2.0, 1.0)
     """Softplus betas, one column each; inf is the ReLU network itself."""
     target_class: int | None = None
     """Class to explain; the predicted one by default."""
     patterns: Path | None = None
-    """File of 'attacks fit-patterns'."""
+    """File of 'attacks fit-patterns'; by default the patterns that the network brings, if any."""
     weights: str | None = None
     """'pretrained', 'random' or a file; by default trained weights where they are on disk."""
     seed: int = 0
@@ -46,8 +46,9 @@ class Explain:
 
     def execute(self) -> int:
         """Do it; returns the exit status."""
-        methods = self._methods()
+        self._check()
         network = load_on(self.device, self.network, weights=self.weights, seed=self.seed, patterns=self.patterns)
+        methods = self.methods or self._known(network)
         x = network.preprocess(load_picture(self.image, channels=len(network.mean)).image).to(self.device)
         target = int(network.predict(x)[0]) if self.target_class is None else self.target_class
         networks = [network if math.isinf(beta) else network.soften(beta) for beta in self.beta]
@@ -58,16 +59,19 @@ class Explain:
         print(f"{self.out / 'maps.png'}: class {target} of {network.name} ({network.weights})")
         return 0
 
-    def _methods(self) -> tuple[str, ...]:
-        known = [m for m in EXPLANATIONS if self.patterns or m != "pattern_attribution"]
+    def _check(self) -> None:
         unknown = sorted(set(self.methods or ()) - set(EXPLANATIONS))
         if unknown:
             raise ValueError(f"expected methods among {', '.join(EXPLANATIONS)}, got {', '.join(unknown)}")
         if not self.beta:
             raise ValueError("expected at least one beta, got none")
-        if self.methods is None and not self.patterns:
-            print("pattern_attribution is left out: it needs --patterns, see 'attacks fit-patterns'", file=sys.stderr)
-        return self.methods or tuple(known)
+
+    def _known(self, network: Network) -> tuple[str, ...]:
+        """All methods that the network has."""
+        if network.patterns:
+            return tuple(EXPLANATIONS)
+        print("pattern_attribution is left out: it needs --patterns, see 'attacks fit-patterns'", file=sys.stderr)
+        return tuple(method for method in EXPLANATIONS if method != "pattern_attribution")
 
     def _row(self, networks: list[Network], x: Tensor, target: int, method: str) -> list[Tensor]:
         print(f"{method} ...", file=sys.stderr)

@@ -13,7 +13,7 @@ from attacks.networks import Network, load_network
 
 
 def load_on(device: str, name: str, *, weights: str | None, seed: int, patterns: Path | None = None) -> Network:
-    """A named network on a device.
+    """A named network on a device, with the patterns of a file in the place of its own.
 
     Raises:
         ValueError: If the device is not there, or the network, its weights or patterns cannot be loaded.
@@ -27,7 +27,7 @@ def load_on(device: str, name: str, *, weights: str | None, seed: int, patterns:
         ) from error
     network = load_network(name, weights=weights, seed=seed)
     return dataclasses.replace(
-        network, module=network.module.to(found), patterns=load_patterns(patterns) if patterns else {}
+        network, module=network.module.to(found), patterns=load_patterns(patterns) if patterns else network.patterns
     )
 
 

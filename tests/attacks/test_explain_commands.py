@@ -34,6 +34,23 @@ def test_all_methods_are_drawn_side_by_side(patterns, tmp_path):
         assert picture.height > picture.width
 
 
+def test_patterns_that_a_network_brings_are_used(patterns, tmp_path, monkeypatch, capsys):
+    """Oracle: the maps made with the same patterns from their file; a factory that returns both."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "users_patterned.py").write_text(
+        "import dataclasses\nfrom pathlib import Path\nfrom attacks import load_network\n"
+        "from attacks.explanations.patterns import load_patterns\n"
+        f"def make():\n    patterns = load_patterns(Path({str(patterns)!r}))\n"
+        "    return dataclasses.replace(load_network('digits'), patterns=patterns)\n"
+    )
+    own, filed = tmp_path / "own", tmp_path / "filed"
+    command = ["explain", "--image", "digits/5", "--beta", "2"]
+    assert main([*command, "--network", "users_patterned:make", "--out", str(own)]) == 0
+    assert "left out" not in capsys.readouterr().err
+    assert main([*command, "--network", "digits", "--patterns", str(patterns), "--out", str(filed)]) == 0
+    assert (own / "maps.safetensors").read_bytes() == (filed / "maps.safetensors").read_bytes()
+
+
 def test_a_fit_that_was_interrupted_goes_on_to_the_same_bytes(patterns, tmp_path, monkeypatch, capsys):
     """Oracle: an undisturbed fit."""
     out = tmp_path / "digits.safetensors"

@@ -141,9 +141,23 @@ def test_a_users_network_is_imported_seeded_and_given_its_weights(tmp_path, monk
         (":bare", None, "PYTHONPATH"),
         ("users_networks:wrong", None, "returns a torch module"),
         ("users_networks:constant", None, "returns a torch module"),
+        (".users_networks:bare", None, "TypeError"),
+        ("users_broken:bare", None, "'users_broken' raised NameError: name 'nothing'"),
+        ("users_unfinished:bare", None, "'users_unfinished' raised SyntaxError"),
     ):
+        (tmp_path / "users_broken.py").write_text("bare = nothing\n")
+        (tmp_path / "users_unfinished.py").write_text("def bare(:\n")
         with pytest.raises(ValueError, match=words):
             load_network(name, weights=weights)
+
+
+def test_resize_and_crop_come_together():
+    """Oracle: the error's text; the size of a picture that was resized and cropped to the same number."""
+    for sizes in ({"resize": 256}, {"crop": 224}, {"resize": 0, "crop": 0}, {"resize": 8, "crop": 9}):
+        with pytest.raises(ValueError, match="expected resize and crop together"):
+            Network(module=nn.Identity(), **sizes)
+    network = Network(module=nn.Identity(), mean=(0.0,) * 3, std=(1.0,) * 3, resize=32, crop=32)
+    assert network.preprocess(load_picture("chelsea").image).shape == (1, 3, 32, 32)
 
 
 def test_a_pickle_with_code_is_refused(tmp_path):
