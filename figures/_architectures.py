@@ -69,7 +69,8 @@ def example(key: str, images: str, *, quick: bool, studies: Path, any_code: bool
     columns = [f"explanation_{number}" for number in _NUMBERS] + ["image_ssim", "image_mse", "output_class_kept"]
     data |= {column: np.array(found.column(column, network=name)[i], float) for column in columns}
     labels = np.array([found.pairs[i][0], found.pairs[i][1], network.name])
-    return data | {"names": labels, "pairs": np.array(len(correlations))}
+    numbers = {"pairs": np.array(len(correlations)), "setting": np.array(found.setting)}
+    return data | {"names": labels} | numbers
 
 
 def claims_of_example(data: Data, *, expected: tuple[bool, bool, bool] = (True, True, True)) -> dict[str, Claim]:
@@ -96,11 +97,11 @@ def caption_of_example(data: Data, key: str) -> str:
     image, target, network = (str(name) for name in data["names"])
     small = "" if network == key else f", a small {ARCHITECTURES[key]} trained on MNIST that stands in,"
     return f"""Gradient maps of {network}{small} before and after the manipulation of {image} towards the map of
-        {target}, the pair of median correlation among {data["pairs"]} (seed 0): {_STEPS[key]} steps of the row of table
-        2; PCC {data["explanation_pcc_target"]:.2f} (before {data["explanation_pcc_target_before"]:.2f}), SSIM
+        {target}, the pair of median correlation among {data["pairs"]}: {_STEPS[key]} steps of the row of table 2. PCC
+        {data["explanation_pcc_target"]:.2f} (before {data["explanation_pcc_target_before"]:.2f}), SSIM
         {data["explanation_ssim_target"]:.2f}, MSE {data["explanation_mse_target"]:.2g} to the target map; images SSIM
-        {data["image_ssim"]:.3f}, MSE {data["image_mse"]:.2g}. The paper: {ARCHITECTURES[key]} on ImageNet
-        (--paper-setting DIR)."""
+        {data["image_ssim"]:.3f}, MSE {data["image_mse"]:.2g}. {data["setting"]} The paper's own setting:
+        --paper-setting DIR."""
 
 
 def draw_example(data: Data) -> Figure:

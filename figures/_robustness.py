@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from figures._claim import Claim, Data
 from figures._draw import COLOURS, MARKERS, NAMES, TWO_COLUMNS, boxes, diagonal
-from figures._studies import METHODS, results
+from figures._studies import METHODS, results, setting_of
 
 DEFENCES = ("SmoothGrad", r"$\beta$-smoothing")
 DEFENDED = ("gradient", "lrp")  # methods of table 4
@@ -31,7 +31,7 @@ def three_attacks(metric: str, *, quick: bool, studies: Path, any_code: bool, im
     return {
         what: np.array([[study.column(column, method=method) for method in DEFENDED] for study in found])
         for what, column in columns.items()
-    } | {"setting": np.array(found[0].setting)}
+    } | {"setting": np.array(setting_of(*found))}
 
 
 def two_attacks(what: str, *, quick: bool, studies: Path, any_code: bool, imagenet: str) -> Data:
@@ -42,7 +42,7 @@ def two_attacks(what: str, *, quick: bool, studies: Path, any_code: bool, imagen
     return {
         metric: np.array([[study.column(form.format(metric), method=method) for method in METHODS] for study in found])
         for metric in METRICS
-    } | {"setting": np.array(found[0].setting)}
+    } | {"setting": np.array(setting_of(*found))}
 
 
 def claims_of_scatter(data: Data, metric: str, *, failing: Collection[str] = ()) -> dict[str, Claim]:
@@ -114,7 +114,7 @@ def scatter_caption(data: Data, metric: str) -> str:
     return f"""{metric.upper()} after targeted attacks on original maps (table 1), on SmoothGrad maps (table 4; 10
         noisy copies, noise level 0.1, fresh noise a step) and on beta-smoothed maps (table 5, beta 0.8): left between
         the map and its target, right between the images; each marker one of the same {n} pairs. Gradient (1500, 1500,
-        500 steps) and LRP (1500 each); pairs and noise of seed 0. {data["setting"]}"""
+        500 steps) and LRP (1500 each). {data["setting"]}"""
 
 
 def boxes_caption(data: Data, what: str) -> str:
@@ -124,5 +124,5 @@ def boxes_caption(data: Data, what: str) -> str:
         what
     ]
     return f"""MSE, SSIM and PCC {measured}, for attacks on original explanations (rows of table 1) and on
-        beta-smoothed ones (table 5, beta 0.8), six methods, the same {n} pairs, drawn with seed 0 (500 or 1500, and
-        200 to 1500 steps). Boxes: median, quartiles, 10th and 90th percentile. {data["setting"]}"""
+        beta-smoothed ones (table 5, beta 0.8), six methods, the same {n} pairs (500 or 1500, and 200 to 1500 steps).
+        Boxes: median, quartiles, 10th and 90th percentile. {data["setting"]}"""

@@ -5,13 +5,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attacks import Network, explain, load_network
+from attacks import Network, explain
 from figures._claim import Data
 from figures._draw import TWO_COLUMNS, show_image, show_map
-from figures._inputs import drawn_images, photographs
+from figures._inputs import drawn_images, network_in_words, photographs, trained_network
 
 BETAS = (np.inf, 10.0, 3.0, 2.0, 1.0)  # infinity: ReLU
 SMALL = "mnist_lenet"
+_PHOTOGRAPHS = """photographs (Chelsea the cat by Stefan van der Walt, a cup of coffee by Rachel Michetti, both CC0,
+    from scikit-image)"""
 
 
 def maps_over_beta(network: Network, x: Tensor, method: str) -> NDArray[np.float32]:
@@ -23,16 +25,17 @@ def maps_over_beta(network: Network, x: Tensor, method: str) -> NDArray[np.float
 
 def pictures_and_digits(method: str, network: str, *, quick: bool, seed: int) -> Data:
     """Images and maps of two photographs on a network for photographs, and of two digits on a small one."""
-    large, small = load_network("mnist_vgg" if quick else network), load_network(SMALL)
+    large, small = trained_network("mnist_vgg" if quick else network), trained_network(SMALL)
     x = drawn_images(large, "mnist", 1, seed=seed)[0] if quick else photographs(large, ("chelsea", "coffee"))
+    words = {"network": large.name, "large": network_in_words(large), "small": network_in_words(small)}
+    words["pictures"] = "MNIST test image" if quick else _PHOTOGRAPHS
     digits = drawn_images(small, "mnist", 2, seed=seed)[0]
     return {
         "images": large.pixels(x).numpy(),
         "maps": maps_over_beta(large, x, method),
         "digits": small.pixels(digits).numpy(),
         "digit_maps": maps_over_beta(small, digits, method),
-        "network": np.array(large.name),
-    }
+    } | {key: np.array(value) for key, value in words.items()}
 
 
 def draw_maps(data: Data) -> Figure:
@@ -49,7 +52,6 @@ def draw_maps(data: Data) -> Figure:
 
 def words(data: Data, method: str) -> str:
     """What the pictures are."""
-    return f"""{method} explanation maps of {len(data["images"])} pictures (Chelsea the cat by Stefan van der Walt, a
-        cup of coffee by Rachel Michetti, both CC0, from scikit-image) on {data["network"]} and of
-        {len(data["digits"])} MNIST test images on {SMALL}, by the ReLU network and with softplus of beta 10, 3, 2, 1;
-        each map brightest at its 99.5 % quantile. The paper: VGG-16, ImageNet."""
+    return f"""{method} explanation maps of {len(data["images"])} {data["pictures"]} on {data["large"]} and of
+        {len(data["digits"])} MNIST test images on {data["small"]}, by the ReLU network and with softplus of beta 10, 3,
+        2, 1; each map brightest at its 99.5 % quantile. The paper: VGG-16 and images of ImageNet."""

@@ -26,6 +26,7 @@ from attacks.studies.summary import summary
 from attacks.studies.table import Table
 from attacks.studies.task import Task
 from attacks.studies.worker import run_task
+from figures._inputs import network_in_words
 
 # The order of arrays with a row a method.
 METHODS = (
@@ -37,6 +38,7 @@ METHODS = (
     "pattern_attribution",
 )
 _QUICK_PAIRS, _QUICK_STEPS, _QUICK_PATTERNS = 3, 4, 100
+_PAPER_BATCH = 5  # an attack differentiates twice through VGG-16, all of a batch in memory at once
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,11 @@ class Results:
     def tensors(self, **selected: str) -> dict[str, Tensor]:
         """Images, maps and classes of all pairs (``original``, ``adversarial``, ``maps``, ...), by the same selection.
 
-        ``history.*`` are left out; ``history`` gives them.
+        ``history.*`` are left out.
         """
         parts = [self.folder.load(task)[0] for task in self._tasks(selected)]
         names = [name for name in parts[0] if not name.startswith("history.")]
         return {name: torch.cat([part[name] for part in parts]) for name in names}
-
-    def history(self, name: str, **selected: str) -> Tensor:
-        """A curve of all pairs, ``[steps, pairs]``: ``map_mse``, ``image_mse``, ``output_mse`` or ``loss``."""
-        return torch.cat([self.folder.load(task)[0][f"history.{name}"] for task in self._tasks(selected)], 1)
 
     def network(self, name: str) -> Network:
         """A network of the study, with its patterns."""
@@ -97,12 +95,7 @@ class Results:
     @property
     def setting(self) -> str:
         """What was run and how that differs from the paper, in words."""
-        study = self.plan.study
-        networks = ", ".join(dict.fromkeys(source.name for source in study.sources))
-        reasons = "; ".join(dict.fromkeys(override.reason for override in study.overrides))
-        differs = f"The paper: VGG-16 on ImageNet. Here: {reasons}." if reasons else "The setting is the paper's."
-        credits = ", ".join(study.pairs.credits)
-        return f"{networks}, {len(self.pairs)} pairs of test images ({credits}), study {study.name}. {differs}"
+        return setting_of(self)
 
     def _tasks(self, selected: dict[str, str]) -> list[Task]:
         def chosen(task: Task) -> bool:
@@ -114,6 +107,31 @@ class Results:
         if not tasks or len({task.first for task in tasks}) < len(tasks):
             raise ValueError(f"expected one task a batch for {selected}, got {len(tasks)}; name what tells them apart")
         return tasks
+
+
+def setting_of(*found: Results) -> str:
+    """What studies of the same networks and pairs ran and how that differs from the paper, in words."""
+    first, studies = found[0].plan.study, [one.plan.study for one in found]
+    networks = ", ".join(network_in_words(found[0].network(source.name)) for source in first.sources)
+    names = ", ".join(study.name for study in studies)
+    said = f"Here: {networks}; {len(first.pairs)} pairs of held-out images ({', '.join(first.pairs.credits)})"
+    said += f", with the seeds of the study files ({names})."
+    changes = _changes([override for study in studies for override in study.overrides])
+    if first.rows:
+        said += f" The paper: {', '.join(dict.fromkeys(first.rows.values()))} on ImageNet."
+    if changes:
+        return f"{said} Other than in the printed rows: {changes}."
+    return f"{said} Rows as printed."
+
+
+def _changes(overrides: list[Override]) -> str:
+    """``field value, value (reason); ...``, each once."""
+    words: dict[tuple[str, str], dict[str, None]] = {}
+    for override in overrides:
+        for name, value in override.changes.items():
+            text = f"{value:g}" if isinstance(value, int | float) else str(value)
+            words.setdefault((name, override.reason), {})[text] = None
+    return "; ".join(f"{name} {', '.join(values)} ({reason})" for (name, reason), values in words.items())
 
 
 def results(name: str, *, quick: bool, studies: Path, any_code: bool = False, imagenet: str = "") -> Results:
@@ -167,6 +185,8 @@ def as_in_the_paper(study: Study, folder: str) -> Study:
         patterns=fitted,
         rows={},
         overrides=(),
+        batch=_PAPER_BATCH,
+        chunk=_PAPER_BATCH,
     )
 
 

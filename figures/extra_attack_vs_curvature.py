@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
+from attacks.correlation.ascent import Ascent
 from attacks.correlation.certificates import VACUOUS
 from attacks.correlation.measurements import measure
 from attacks.correlation.plan import Settings, plan
@@ -17,13 +18,14 @@ from figures._run import run
 from figures._script import Budget
 
 BUDGET = Budget(network="digits, 64-64-64-10", n=100, steps=30, minutes=3)
-_COLUMNS = ("beta", "radius", "lambda_max", "attained_surface", "ph_over_g", "attained_free", "certificate")
+_COLUMNS = ("beta", "radius", "lambda_max", "attained_surface", "attained_free", "certificate")
 _BETAS, _RADII = (0.8, 5.0, 20.0), (0.02, 0.3, 1.0)
 
 
 def compute(*, seed: int, quick: bool) -> Data:
     """The correlation study on its first held-out images: a row for each image, beta and radius."""
-    settings = Settings(betas=_BETAS, radii=_RADII, images=10 if quick else 100, local_images=0)
+    ascent = Ascent(seed=seed)
+    settings = Settings(betas=_BETAS, radii=_RADII, images=10 if quick else 100, local_images=0, ascent=ascent)
     subject = load_subject(settings.network)
     table = as_table([(part, measure(part)) for part in plan(settings, subject)], subject)
     return {name: table[name].to_numpy(dtype=np.float64) for name in _COLUMNS}

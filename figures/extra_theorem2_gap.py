@@ -74,6 +74,7 @@ def draw(data: Data) -> Figure:
     """Differences against t, their sizes against d and the direction."""
     figure = Figure(figsize=(TWO_COLUMNS, 2.2))
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
+    right.sharey(middle)
     for d, gap in zip(data["d"], data["by_dimension"], strict=True):
         if d in _PRINTED:
             left.plot(data["t"], gap, label=f"d = {d}")
@@ -84,7 +85,7 @@ def draw(data: Data) -> Figure:
     middle.axhline(np.abs(data["limit"]).max(), color="black", ls="--", lw=0.8)
     middle.set(xlabel="dimension d, equal weights", ylabel="largest |difference|", ylim=(-0.0005, None))
     right.plot(data["angle"], data["by_angle"])
-    right.set(xlabel="direction of w [degrees]", xticks=[0, 45, 90], ylim=(-0.0005, None))
+    right.set(xlabel="direction of w [degrees]", ylabel="largest |difference|", xticks=[0, 45, 90])
     return figure
 
 

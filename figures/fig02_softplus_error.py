@@ -3,14 +3,15 @@
 import sys
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from attacks import Network, explain, load_network
+from attacks import Network, explain
 from attacks.metrics import mse, pcc, ssim_maps
 from figures._claim import Claim, Data
 from figures._draw import COLOURS, TWO_COLUMNS, band
-from figures._inputs import drawn_images, photographs
+from figures._inputs import drawn_images, images_in_words, network_in_words, photographs, trained_network
 from figures._run import run
 from figures._script import Budget
 
@@ -18,6 +19,7 @@ BUDGET = Budget(network="efficientnet_lite0, mnist_*", n=100, steps=11, minutes=
 PAPER = {"network": "vgg16", "data": "imagenet:{folder}"}
 BETAS = (1, 2, 3, 10, 20, 30, 50, 100, 200, 300, 1000)
 FAMILIES = ("mnist_vgg", "mnist_alexnet", "mnist_resnet", "mnist_densenet")
+_PART = 10  # images in one pass: a gradient keeps all of VGG-16's activations in memory
 METRICS = {"mse": mse, "ssim": ssim_maps, "pcc": pcc}
 
 
@@ -25,19 +27,22 @@ def compute(*, seed: int, quick: bool, network: str = "efficientnet_lite0", data
     """For each metric and network the similarity to ReLU's map, ``[betas, images]``; photographs without ``data``."""
     betas = BETAS[::5] if quick else BETAS
     count = 4 if quick else count
-    main = load_network(network)
+    main = trained_network(network)
     x = drawn_images(main, data, count, seed=seed)[0] if data else photographs(main)[: 1 if quick else None]
     found = _over_beta(main, x, betas, "main")
     for name in FAMILIES[-2:] if quick else FAMILIES:
-        small = load_network(name)
+        small = trained_network(name)
         found |= _over_beta(small, drawn_images(small, "mnist", count, seed=seed)[0], betas, name)
-    return found | {"beta": np.array(betas, float), "network": np.array(network)}
+    shown = images_in_words(data) if data else "photographs of scikit-image"
+    words = {"network": network, "main": network_in_words(main), "images": shown}
+    return found | {"beta": np.array(betas, float)} | {key: np.array(value) for key, value in words.items()}
 
 
 def _over_beta(network: Network, x: Tensor, betas: tuple[int, ...], key: str) -> Data:
-    classes = network.predict(x)
-    relu = explain(network, x, classes)
-    soft = [explain(network.soften(float(beta)), x, classes) for beta in betas]
+    parts = [(part, network.predict(part)) for part in x.split(_PART)]
+    relu = torch.cat([explain(network, part, k) for part, k in parts])
+    softened = [network.soften(float(beta)) for beta in betas]
+    soft = [torch.cat([explain(one, part, k) for part, k in parts]) for one in softened]
     return {f"{name}_{key}": np.array([f(h, relu).numpy() for h in soft]) for name, f in METRICS.items()}
 
 
@@ -45,9 +50,9 @@ def caption(data: Data) -> str:
     """What was run."""
     families = ", ".join(key.removeprefix("pcc_mnist_") for key in data if key.startswith("pcc_mnist"))
     return f"""Similarity of the softplus network's gradient map to the ReLU network's, over beta. Top:
-        {data["network"]} on {data["mse_main"].shape[1]} pictures (scikit-image's photographs unless others are
-        named). Bottom: the same for small members of the paper's families trained on MNIST ({families}), on
-        {data["pcc_mnist_densenet"].shape[1]} test images. Lines: median; bands: 10th to 90th percentile. The paper:
+        {data["main"]} on {data["mse_main"].shape[1]} {data["images"]}. Bottom: the same for small members of the
+        paper's families trained on 4,000 images of MNIST ({families}), on {data["pcc_mnist_densenet"].shape[1]} MNIST
+        test images. Lines: median; bands: 10th to 90th percentile. The paper:
         VGG-16, ImageNet."""
 
 

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attacks import Network, explain, load_images, load_network
+from attacks import Network, explain, load_images
 from attacks.explanations.patterns import fit_patterns
 from attacks.metrics import pcc
 from figures._claim import Claim, Data
 from figures._draw import NAMES
-from figures._inputs import drawn_images
+from figures._inputs import drawn_images, trained_network
 from figures._run import run
 from figures._script import Budget
 from figures._softplus_maps import BETAS, SMALL, draw_maps, maps_over_beta, pictures_and_digits, words
@@ -33,16 +33,18 @@ FAILING = {
 
 def compute(*, seed: int, quick: bool, network: str = "efficientnet_lite0", count: int = 100) -> Data:
     """Pictures, and the similarity of gradient maps to other methods' on both networks."""
-    small, count = load_network(SMALL), 4 if quick else count
+    small, count = trained_network(SMALL), 4 if quick else count
     x = drawn_images(small, "mnist", count, seed=seed)[0]
-    fitted = load_images("mnist", split="train").inputs(small, range(100 if quick else 1000))
+    training = load_images("mnist", split="train")
+    fitted = training.inputs(small, training.drawn(100 if quick else 1000, seed=seed))  # stored class by class
     small = replace(small, patterns=fit_patterns(small, fitted.split(250)))
     data = pictures_and_digits("gradient", network, quick=quick, seed=seed)
-    large = load_network(str(data["network"]))
+    large = trained_network(str(data["network"]))
     pictures = large.normalise(torch.from_numpy(data["images"]))
     return data | {
         "similarity": _similarity(small, x, maps_over_beta(small, x, "gradient"), OTHERS),
         "pictures_similarity": _similarity(large, pictures, data["maps"], OTHERS[:2]),
+        "fitted": np.array(len(fitted)),
     }
 
 
@@ -55,8 +57,8 @@ def _similarity(network: Network, x: Tensor, maps: NDArray[np.float32], others: 
 def caption(data: Data) -> str:
     """What was run."""
     return f"""{words(data, "Gradient")} Claims: PCC with ReLU's map of other methods, on
-        {data["similarity"].shape[2]} MNIST test images ({SMALL}, patterns of up to 1000 training images) and on the
-        pictures."""
+        {data["similarity"].shape[2]} MNIST test images ({SMALL}, patterns fitted on {data["fitted"]} training images
+        drawn from all classes) and on the pictures."""
 
 
 def claims(data: Data) -> dict[str, Claim]:

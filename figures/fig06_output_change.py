@@ -29,7 +29,7 @@ def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool =
 def caption(data: Data) -> str:
     """What was run."""
     return f"""Change of the output by the manipulation of {data["class_kept"].shape[1]} images, each towards the map
-        of another one, six rows of table 1 (500 or 1500 steps; pairs drawn with seed 0). Left: norm of the change of
+        of another one, six rows of table 1 (500 or 1500 steps). Left: norm of the change of
         the logits; middle: of the class probabilities; right: change of the winning class's probability. Boxes:
         median, quartiles, 10th and 90th percentile. {data["setting"]}"""
 

@@ -24,17 +24,16 @@ def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool =
         column: np.stack([found.column(f"output_{column}", network=name) for name in names.values()]).astype(float)
         for column in _COLUMNS
     }
-    return data | {"networks": np.array(list(names.values()))}
+    return data | {"networks": np.array(list(names.values())), "setting": np.array(found.setting)}
 
 
 def caption(data: Data) -> str:
     """What was run."""
     return f"""Change of the output by the manipulation of {data["class_kept"].shape[1]} images, each towards the
-        gradient map of another one, with the rows of table 2 (1500 to 4000 steps) on {", ".join(data["networks"])};
-        pairs of seed 0. Left: norm of the change of the logits; middle: of the class probabilities; right: change of
+        gradient map of another one, with the rows of table 2 (1500 to 4000 steps) on {", ".join(data["networks"])}.
+        Left: norm of the change of the logits; middle: of the class probabilities; right: change of
         the winning class's probability. Boxes: median, quartiles, 10th and 90th percentile. Networks named mnist_ are
-        small members of the families, trained on 4,000 images of MNIST, and stand in for the paper's networks on
-        ImageNet (--paper-setting DIR)."""
+        small members of the families that stand in for the paper's (--paper-setting DIR). {data["setting"]}"""
 
 
 def claims(data: Data) -> dict[str, Claim]:

@@ -22,6 +22,7 @@ METHODS = ("gradient", "lrp")
 LEVELS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 LEAST_GAIN = 0.01  # the best of all levels is taken, which is never below the first
 FAILING = ("lrp",)  # the attack hardly moves the LRP maps of this network, so that nothing is left to recover
+_PART = 10  # images in one pass: a gradient keeps all of VGG-16's activations in memory
 SHOWN = (0, 2, 3, 5)  # of the levels, in the panel of pictures
 
 
@@ -34,7 +35,11 @@ def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool =
         t = found.tensors(method=method)
         x, classes = t["adversarial"], t["target_class"]
         smooth = [SmoothGrad(samples=10, noise=level, seed=seed) for level in LEVELS]
-        maps = [explain(network, x, classes, method=method, defence=defence).detach() for defence in smooth]
+        parts = list(zip(x.split(_PART), classes.split(_PART), strict=True))
+        maps = [
+            torch.cat([explain(network, part, k, method=method, defence=one).detach() for part, k in parts])
+            for one in smooth
+        ]
         for name, other in (("to_target", t["target_map"]), ("to_original", t["original_maps"])):
             data[name].append(np.stack([pcc(h, other).numpy() for h in maps]))
         data["maps"].append(torch.stack([maps[i][0] for i in SHOWN]).numpy())
@@ -51,7 +56,7 @@ def caption(data: Data) -> str:
     return f"""SmoothGrad (10 noisy copies, sigma = noise level times the input range) on manipulated images. Left:
         correlation of its map with the target and with the original (ReLU, undefended) explanation over the noise
         level; median, 10th and 90th percentile of {data["to_target"].shape[2]} images attacked by the rows gradient
-        and LRP of table 1 (1500 steps, seed 0). Centre and right: one noisy network input (clipped to be shown) and
+        and LRP of table 1 (1500 steps). Centre and right: one noisy network input (clipped to be shown) and
         the map as the noise grows. {data["setting"]}"""
 
 
@@ -62,15 +67,22 @@ def claims(data: Data) -> dict[str, Claim]:
     n = data["to_target"].shape[2]
     for m, method in enumerate(METHODS):
         best = int(original[m].argmax())
-        gain, advantage = original[m, best] - original[m, 0], original[m, best] - target[m, best]
+        gain, margin = original[m, best] - original[m, 0], original[m] - target[m]
+        growth = margin[best] - margin[0]
         found[f"SmoothGrad brings the manipulated {NAMES[method]} map nearer to the original"] = Claim(
             expected=method not in FAILING, holds=gain > LEAST_GAIN, value=gain, n=n,
             note=f"median PCC to the original at noise {data['noise'][best]:g} minus that without noise, above "
             f"{LEAST_GAIN}; without noise it is {original[m, 0]:.3f}",
         )  # fmt: skip
-        found[f"SmoothGrad makes the {NAMES[method]} map more like the original than like the target"] = Claim(
-            expected=True, holds=advantage > 0, value=advantage, n=n,
-            note=f"median PCC to the original minus that to the target at noise {data['noise'][best]:g}",
+        found[f"SmoothGrad moves the manipulated {NAMES[method]} map from the target towards the original"] = Claim(
+            expected=method not in FAILING, holds=growth > LEAST_GAIN, value=growth, n=n,
+            note=f"growth of median PCC to the original minus that to the target, to noise {data['noise'][best]:g}, "
+            f"above {LEAST_GAIN}",
+        )  # fmt: skip
+        found[f"with SmoothGrad the {NAMES[method]} map is more like the original than like the target"] = Claim(
+            expected=True, holds=margin[best] > 0, value=margin[best], n=n,
+            note=f"median PCC to the original minus that to the target at noise {data['noise'][best]:g}; "
+            f"without noise {margin[0]:.3f}",
         )  # fmt: skip
     return found
 

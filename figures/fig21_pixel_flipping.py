@@ -3,13 +3,14 @@
 import sys
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
-from attacks import load_network, maps_of, pixel_flipping, random_maps
+from attacks import maps_of, pixel_flipping, random_maps
 from attacks.defences import BetaSmoothing, SmoothGrad
 from figures._claim import Claim, Data
 from figures._draw import ONE_COLUMN
-from figures._inputs import drawn_images
+from figures._inputs import drawn_images, images_in_words, network_in_words, trained_network
 from figures._run import run
 from figures._script import Budget
 
@@ -21,7 +22,7 @@ LABELS = ("random", "Gradient", "SmoothGrad", r"$\beta$-smoothing")
 
 def compute(*, seed: int, quick: bool, network: str = "mnist_lenet", data: str = "mnist", count: int = 1000) -> Data:
     """Accuracy after each step, ``[curves, steps]``, of ``count`` test images."""
-    loaded = load_network(network)
+    loaded = trained_network(network)
     x, labels = drawn_images(loaded, data, 50 if quick else count, seed=seed)
     defences = (None, SmoothGrad(samples=10, noise=0.2, seed=seed), BetaSmoothing(beta=1.0))
     maps = [random_maps(x, seed=seed), *(maps_of(loaded, x, defence=defence) for defence in defences)]
@@ -30,7 +31,9 @@ def compute(*, seed: int, quick: bool, network: str = "mnist_lenet", data: str =
         "share": (found[0].removed / found[0].removed[-1]).numpy(),
         "accuracy": np.array([curve.accuracy.numpy() for curve in found]),
         "area": np.array([curve.area for curve in found]),
-        "network": np.array(network),
+        "zero": loaded.pixels(torch.zeros(1, x.shape[1], 1, 1)).flatten().numpy(),
+        "network": np.array(network_in_words(loaded)),
+        "images": np.array(images_in_words(data)),
         "n": np.array(len(x)),
     }
 
@@ -38,10 +41,11 @@ def compute(*, seed: int, quick: bool, network: str = "mnist_lenet", data: str =
 def caption(data: Data) -> str:
     """What was run."""
     areas = ", ".join(f"{name} {area:.3f}" for name, area in zip(CURVES, data["area"], strict=True))
-    return f"""Accuracy of {data["network"]} on {data["n"]} MNIST test images as pixels are set to zero (black), the
-        most relevant first, in {len(data["share"]) - 1} steps: gradient maps, beta-smoothed ones (beta 1), SmoothGrad
-        (10 copies, noise level 0.2), and a random order. Areas under the curves: {areas}. The paper: VGG-16,
-        ImageNet."""
+    colour = "black" if not data["zero"].any() else "the mean colour of the training images"
+    return f"""Accuracy of {data["network"]} on {data["n"]} {data["images"]} as pixels are set to zero in the network's
+        input space ({colour}), the most relevant first, in {len(data["share"]) - 1} steps: gradient maps, beta-smoothed
+        ones (beta 1), SmoothGrad (10 copies, noise level 0.2), and a random order. Areas under the
+        curves: {areas}. The paper: VGG-16, ImageNet."""
 
 
 def claims(data: Data) -> dict[str, Claim]:

@@ -63,12 +63,24 @@ def test_one_architecture_that_differs_refutes_the_statement_of_the_output(chang
 
 @pytest.mark.parametrize("metric", fig08._METRICS)
 def test_an_architecture_apart_from_the_others_is_not_comparable(metric):
-    """Oracle: ranges that do not overlap."""
+    """Oracle: a median a hundred times smaller, or lower by 0.6."""
     maps = _similarities()[f"maps_{metric}"]
-    maps[2] -= 0.6
+    maps[2] = 0.01 * maps[2] if metric == "mse" else maps[2] - 0.6
     found = fig08.claims(_similarities(**{f"maps_{metric}": maps}))
     refuted = found.keys() - _holding(found)
     assert [words.split()[0] for words in refuted] == [metric.upper()]
+
+
+def test_captions_give_the_setting_of_the_study():
+    """Oracle: the words in the data; no seed but the study's own."""
+    setting = {"setting": np.array("lr changed for a reason.")}
+    example = {"names": np.array(["a", "b", "vgg16"]), "pairs": np.array(3), "image_ssim": np.array(1.0)}
+    example |= {f"explanation_{key}": np.array(0.5) for key in shared._NUMBERS} | {"image_mse": np.array(1e-4)}
+    found = [fig07.caption(_outputs(**setting)), fig08.caption(_similarities(**setting))]
+    found += [shared.caption_of_example(example | setting, "vgg16")]
+    for caption in found:
+        assert "lr changed for a reason." in caption
+        assert "seed 0" not in caption
 
 
 def test_softplus_maps_of_densenet_as_near_as_others_refute_the_reason_for_its_beta():

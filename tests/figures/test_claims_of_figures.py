@@ -67,7 +67,8 @@ def output(*, good: bool) -> Data:
 def lrp_cifar(*, good: bool) -> Data:
     pcc = np.full(4, 0.95 if good else 0.3)
     kept = np.array([True, True, True, good])
-    return {"pcc_target": pcc, "pcc_target_before": np.full(4, 0.2), "kept": kept, "accuracy": np.array(pcc[0])}
+    found = {"pcc_target": pcc, "pcc_target_before": np.full(4, 0.2), "kept": kept, "accuracy": np.array(pcc[0])}
+    return found | {"data": np.array("cifar10")}
 
 
 def recovery(*, good: bool) -> Data:
@@ -116,6 +117,72 @@ def test_statements_hold_on_data_made_for_them_and_fall_on_their_opposite(name: 
     assert true.keys() == false.keys()
     assert [words for words, claim in true.items() if not claim.holds] == []
     assert [words for words, claim in false.items() if claim.holds] == []
+
+
+def test_a_small_network_on_mnist_says_nothing_about_the_accuracy_on_cifar():
+    """Oracle: C.2 is about VGG-16 on CIFAR-10."""
+    claims = load_script("fig13_lrp_cifar").claims
+    assert not [words for words in claims(lrp_cifar(good=True) | {"data": np.array("mnist")}) if "accuracy" in words]
+    assert [words for words in claims(lrp_cifar(good=True)) if "accuracy" in words]
+
+
+def test_noise_that_changes_nothing_recovers_nothing():
+    """Oracle: curves that are flat over the noise level, with the original above the target throughout."""
+    flat = recovery(good=True) | {"to_original": np.full((2, 5, 6), 0.8), "to_target": np.full((2, 5, 6), 0.3)}
+    found = load_script("fig14_smoothgrad_recovery").claims(flat)
+    assert {words.split()[0] for words, claim in found.items() if claim.holds} == {"with"}
+    assert all(claim.value == 0 for claim in found.values() if not claim.holds)
+
+
+def test_notes_give_the_numbers_of_the_data():
+    """Oracle: the construction: medians of the change 0.01 and 0.5, and of the probability before, 1."""
+    notes = [claim.note for claim in load_script("fig05_ghorbani").claims(ghorbani(good=True)).values()]
+    assert any("they are 0.01 and 0.5" in note for note in notes)
+    assert any("the median before is 1.000" in note for note in notes)
+
+
+def test_captions_in_the_papers_setting_name_its_images_and_network():
+    """Oracle: the words in the data; nothing of MNIST is left where none was used."""
+    words = {"network": "vgg16 (ImageNet, file)", "main": "vgg16 (ImageNet, file)", "reason": ""}
+    words |= {"images": "ImageNet validation images", "setting": "made up"}
+    shared = {key: np.array(value) for key, value in words.items()} | {"pixels": np.array(False)}
+    shared |= {"lr": np.array(1e-3), "explanation_weight": np.array(1e11)}
+    flips = {"share": np.arange(3), "zero": np.array([0.485, 0.456, 0.406])}
+    one = load_script("fig01_attack_curves").words(curves(good=True) | shared)
+    two = load_script("fig02_softplus_error").words(
+        softplus(good=True) | {"mse_main": np.ones((3, 4)), "n": np.array(4)} | shared
+    )
+    last = load_script("fig21_pixel_flipping").words(flipping(good=True) | flips | shared)
+    for caption in (one, two, last):
+        assert "vgg16 (ImageNet, file)" in caption
+        assert "ImageNet validation images" in caption
+    assert "MNIST" not in one + last
+    assert "0.225" not in one
+    assert "mean colour" in last
+    thirteen = lrp_cifar(good=True) | shared | {"pictures": np.array("CIFAR-10 test images"), "steps": np.array(9)}
+    assert "pairs of CIFAR-10 test images" in load_script("fig13_lrp_cifar").words(thirteen)
+    assert "MNIST" not in load_script("fig13_lrp_cifar").words(thirteen)
+
+
+def test_captions_of_small_networks_say_what_stands_in():
+    """Oracle: the words in the data."""
+    words = {"network": "mnist_lenet (trained)", "images": "MNIST test images", "reason": "smaller maps"}
+    data = curves(good=True) | {key: np.array(value) for key, value in words.items()} | {"pixels": np.array(True)}
+    found = load_script("fig01_attack_curves").words(data | {"lr": np.array(2e-4), "explanation_weight": np.array(1.0)})
+    assert "0.225 of the printed" in found
+    assert "smaller maps" in found
+    zero = {"share": np.arange(3), "zero": np.zeros(1), "network": np.array("a"), "images": np.array("MNIST")}
+    assert "(black)" in load_script("fig21_pixel_flipping").words(flipping(good=True) | zero)
+
+
+@pytest.mark.parametrize("name", ["fig03_gradient_over_beta", "fig04_lrp_over_beta"])
+def test_captions_name_the_pictures_that_were_shown(name: str):
+    """Oracle: a quick run shows a digit, a full one the photographs."""
+    data = load_script("fig04_lrp_over_beta").compute(seed=0, quick=True)
+    data |= {"similarity": np.ones((3, 5, 2)), "fitted": np.array(100)}
+    found = load_script(name).words(data)
+    assert "of 1 MNIST test image on mnist_vgg (trained on 4,000 images of MNIST)" in found
+    assert "Chelsea" not in found
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -37,3 +37,18 @@ def test_every_region_has_a_bound_above_what_is_attained():
     assert all(claim.holds for claim in claims.values())
     false = fig20_contours.claims(data | {"bound": 0.9 * data["bound"]})
     assert not false["no curvature exceeds the bound certified for its region"].holds
+
+
+def test_sharp_softplus_is_not_visibly_smoother_than_relu():
+    """Oracle: at beta = 1000 a kink is as wide as a hundredth of the way over which turns are compared."""
+    found = fig20_contours.claims(fig20_contours.compute(seed=0, quick=True, beta=1000.0))
+    claim = found["softplus with beta = 1000 visibly reduces the curvature compared to ReLU"]
+    assert not claim.holds
+    assert claim.value > 0.9
+
+
+def test_the_turn_over_a_visible_way_is_the_chord_of_the_circle():
+    """Oracle: level lines of |x|^2 are circles; half the way of 0.1 along the tangent at radius r turns by atan."""
+    points = np.array([[0.3, 0.4], [-0.6, 0.8]])
+    angle = 2 * np.arctan(0.05 / np.linalg.norm(points, axis=1))
+    np.testing.assert_allclose(fig20_contours._turn(lambda at: 2 * at, points), 2 * np.sin(angle / 2), rtol=1e-12)

