@@ -1,7 +1,7 @@
 """The call that every attack answers, and the table of attacks."""
 
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from jaxtyping import Int
 from torch import Tensor, nn
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from attacks.config import AttackConfig
 from attacks.defences import Defence
 from attacks.diagnostics import CurvatureTrace
-from attacks.ghorbani import ghorbani
+from attacks.ghorbani import check_options, ghorbani
 from attacks.manipulation import AttackResult, Steps, manipulate
 from attacks.networks import Network
-from attacks.on_level_set import on_level_set
+from attacks.on_level_set import fixed_beta, on_level_set
 
 
 class Attack(Protocol):
@@ -41,3 +41,23 @@ ATTACKS: dict[str, Attack] = {
     "ghorbani_mass_centre": partial(ghorbani, variant="mass_centre"),
     "ghorbani_target_region": partial(ghorbani, variant="target_region"),
 }
+
+
+def check_attack(attack: str, config: AttackConfig | None = None, *, pixels: int | None = None, **options: Any) -> None:
+    """Refuse hyper-parameters and options that an attack cannot run with, before anything runs.
+
+    Args:
+        attack: Key of ``ATTACKS``.
+        config: Its hyper-parameters, if they are known.
+        pixels: Of a map, if they are known.
+        **options: What the attack takes beside the common arguments.
+
+    Raises:
+        ValueError: With what was expected.
+    """
+    if attack == "on_level_set" and config is not None:
+        fixed_beta(config)
+    if attack.startswith("ghorbani"):
+        check_options(pixels=pixels, **options)
+        if config is not None:
+            config.require_plain(attack)

@@ -29,7 +29,7 @@ Variant = Literal["top_k", "mass_centre", "target_region"]
 Dissimilarity = Callable[[Tensor, Tensor], Tensor]  # maps [b, H, W] and indices [b] of their samples to [b]
 
 RADIUS = 8 / 255  # of the L-infinity ball, in pixels
-_SHARE = 1000 / 224**2  # k = 1000 at 224x224
+TOP_SHARE = 1000 / 224**2  # of the pixels: k = 1000 at 224x224
 
 
 def ghorbani(  # noqa: PLR0913
@@ -61,12 +61,9 @@ def ghorbani(  # noqa: PLR0913
         iterate (0 for x itself), top-k intersection, Spearman and shift of the mass centre against the original map.
     """
     network, target, classes = checked(network, x, target, target_class=target_class, chunk=chunk)
-    if variant not in get_args(Variant) or not 0 < radius <= 1:
-        raise ValueError(
-            f"expected a variant among {get_args(Variant)} and a radius in (0, 1], got {variant}, {radius}"
-        )
+    check_options(variant=variant, k=k, radius=radius, pixels=target[0].numel())
     config.require_plain(f"ghorbani_{variant}")
-    k = max(1, round(_SHARE * target[0].numel())) if k is None else k
+    k = largest_pixels(target[0].numel()) if k is None else k
     known = None if defence is None else defence.for_attack()
     search = _Search(network, x, classes, config, chunk, known)
     original, _ = search.measure(x)
@@ -88,6 +85,27 @@ def ghorbani(  # noqa: PLR0913
         "mass_centre_shift": mass_centre_shift(result.maps, result.original_maps),
     }
     return result
+
+
+def check_options(
+    *, variant: Variant = "target_region", k: int | None = None, radius: float = RADIUS, pixels: int | None = None
+) -> None:
+    """Refuse options that ``ghorbani`` cannot run with; ``k`` also against the number of pixels where that is known.
+
+    Raises:
+        ValueError: With what was expected.
+    """
+    if variant not in get_args(Variant) or not 0 < radius <= 1:
+        raise ValueError(
+            f"expected a variant among {get_args(Variant)} and a radius in (0, 1], got {variant}, {radius}"
+        )
+    if k is not None and not 1 <= k <= (k if pixels is None else pixels):
+        raise ValueError(f"expected k in 1..{'the number of pixels' if pixels is None else pixels}, got {k}")
+
+
+def largest_pixels(pixels: int) -> int:
+    """How many pixels are the largest of a map of so many: 1,000 of 224x224, in proportion elsewhere, at least one."""
+    return max(1, round(TOP_SHARE * pixels))
 
 
 def dissimilarity(

@@ -65,20 +65,15 @@ def on_level_set(  # noqa: PLR0913
         the curvature budget (an estimate: the integral of the largest curvature in magnitude over the
         length, from five points; NaN where a normal was lost), the change of the unsoftened network's
         explained logit, the map's PCC to the target on the softened network, and the share of pixels at
-        an end of the valid range.
+        an end of the valid range, and the number of steps that were refused however short, where x stood still.
 
     Raises:
         ValueError: Also if beta is missing or grows, or the explained logit is about zero.
         DegenerateLevelSetError: If the explained logit's gradient is zero at ``x``.
     """
     network, target, classes = checked(network, x, target, target_class=target_class, chunk=chunk)
-    if config.beta_start is None or config.grows:
-        raise ValueError(
-            f"expected one fixed beta for the attack on the level set, got {config.beta_start} to {config.beta_end}; "
-            "set beta_start and beta_end to the same number"
-        )
-    config.require_plain("on_level_set")
-    soft = network.soften(config.beta_start)
+    beta = fixed_beta(config)
+    soft = network.soften(beta)
     surface, start = LevelSurface.through(soft, x, classes, chunk=chunk)
     with torch.no_grad():
         output = chosen_output(soft.module(x), config)
@@ -95,6 +90,21 @@ def on_level_set(  # noqa: PLR0913
     )  # fmt: skip
     result.metrics["path"] = path.metrics(network, result)
     return result
+
+
+def fixed_beta(config: AttackConfig) -> float:
+    """The softplus parameter of the network whose level set is followed.
+
+    Raises:
+        ValueError: If there is none or it grows, or if the config asks for what only ``manipulate`` can do.
+    """
+    if config.beta_start is None or config.grows:
+        raise ValueError(
+            f"expected one fixed beta for the attack on the level set, got {config.beta_start} to {config.beta_end}; "
+            "set beta_start and beta_end to the same number"
+        )
+    config.require_plain("on_level_set")
+    return config.beta_start
 
 
 def _descend(problem: Problem, path: "_Path", trace: CurvatureTrace | None, steps: Steps) -> int:
@@ -117,8 +127,8 @@ def _descend(problem: Problem, path: "_Path", trace: CurvatureTrace | None, step
             scaled = first / (1 - _MOMENTUM ** (step + 1))
             scaled = scaled / ((second / (1 - _SQUARES ** (step + 1))).sqrt() + _EPS)
             direction, _ = surface.tangent(path.state, scaled)
-            moved, _ = surface.retract(path.state, config.lr * _limited(direction))
-            path.move(moved)
+            moved, taken = surface.retract(path.state, config.lr * _limited(direction))
+            path.move(moved, taken)
             if (step + 1) % max(1, config.iterations // (_SAMPLES - 1)) == 0:
                 path.measure_curvature()
             if trace is not None:
@@ -151,9 +161,11 @@ class _Path:
         self.length = torch.zeros_like(self.start.value, dtype=torch.float64)
         self.deviation = torch.zeros_like(self.length)
         self.budget = torch.zeros_like(self.length)
+        self.refused = torch.zeros_like(self.length)
         self._measured_length, self._measured = self.length, self._curvatures()
 
-    def move(self, state: State) -> None:
+    def move(self, state: State, taken: Tensor) -> None:
+        self.refused = self.refused + (taken == 0).double()
         self.length = self.length + norms((state.x - self.state.x).double())
         self.deviation = torch.maximum(self.deviation, self.surface.deviation(state).double())
         self.state = state
@@ -188,6 +200,7 @@ class _Path:
             "logit_change": (logits[1] - logits[0]).double(),
             "pcc_target_softened": pcc(torch.cat(soft), result.target_map),
             "at_limits": (low | high).flatten(1).double().mean(1),
+            "refused_steps": self.refused,
         }
 
     def _curvatures(self) -> Tensor:

@@ -9,20 +9,19 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from attacks.ghorbani import largest_pixels
 from attacks.manipulation import AttackResult
 from attacks.metrics import mass_centre_shift, spearman, topk_intersection
 from attacks.networks import Network
 
 Measurement = Callable[[Network, AttackResult], dict[str, Tensor]]
 
-_TOP = 0.02  # of the pixels: 1000 of 224x224, as Ghorbani et al. take
-
 
 def ranking(network: Network, result: AttackResult) -> dict[str, Tensor]:
     """How far the order of the pixels changed: manipulated against original map."""
     maps, original = result.maps, result.original_maps
     return {
-        "topk_intersection": topk_intersection(maps, original, k=max(1, round(_TOP * maps[0].numel()))),
+        "topk_intersection": topk_intersection(maps, original, k=largest_pixels(maps[0].numel())),
         "spearman": spearman(maps, original),
         "mass_centre_shift": mass_centre_shift(maps, original),
     }

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attacks.attack import check_attack
 from attacks.networks import Network
 from attacks.studies.aims import CLASS, Aim, drawn_map, is_picture
 from attacks.studies.pairs import Pair
 from attacks.studies.sources import PATTERNS_METHOD, with_patterns
-from attacks.studies.study import Study
+from attacks.studies.study import Combination, Study
 from attacks.studies.task import Task, fingerprint, make_task
 
 _Inputs = tuple[Tensor, list[Aim]]
@@ -62,6 +63,7 @@ def _plan(study: Study) -> Plan:
             networks[keys[key]] = network
             if keys[key] not in inputs:
                 inputs[keys[key]] = _inputs(study, network)
+        _check_size(study, combination, inputs[keys[key]][0])
         tasks += [
             make_task(
                 combination,
@@ -75,6 +77,14 @@ def _plan(study: Study) -> Plan:
             for pairs, batch in _batches(study, inputs[keys[key]])
         ]
     return Plan(study, tuple(tasks), networks)
+
+
+def _check_size(study: Study, combination: Combination, x: Tensor) -> None:
+    attack = combination.attack
+    try:
+        check_attack(attack.kind, pixels=x[0, 0].numel(), **attack.options)
+    except ValueError as error:
+        raise ValueError(f"{study.name}: key 'attack.{attack.name}': for {combination.network}: {error}") from error
 
 
 def _inputs(study: Study, network: Network) -> _Inputs:

@@ -1,6 +1,7 @@
 """A study as its TOML file describes it, checked before anything is run."""
 
 import dataclasses
+import functools
 import inspect
 import tomllib
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from attacks.attack import ATTACKS
+from attacks.attack import ATTACKS, check_attack
 from attacks.config import AttackConfig, preset
 from attacks.defences import DEFENCES
 from attacks.explanations import EXPLANATIONS
@@ -113,6 +114,7 @@ class Study:
         combination = {"network": network, "method": method, "attack": attack.name, "defence": defence.name}
         for override in self.overrides:
             config = override.apply(config, combination)
+        check_attack(attack.kind, config)
         return config
 
 
@@ -233,12 +235,12 @@ def _variant(top: Table, key: str, name: str, details: Table, known: dict[str, C
     entry = details.table(name)
     kind = entry.choice("kind", known, name) if name in known else entry.choice("kind", known)
     options = _options(entry, known[kind])
-    if key == "defences":
-        for option, value in options.items():
-            try:
-                known[kind](**{option: value})
-            except ValueError as error:
-                raise entry.error(option, f"a value that {kind} accepts", f"{value!r} ({error})") from error
+    check = known[kind] if key == "defences" else functools.partial(check_attack, kind)
+    for option, value in options.items():
+        try:
+            check(**{option: value})
+        except ValueError as error:
+            raise entry.error(option, f"a value that {kind} accepts", f"{value!r} ({error})") from error
     return Variant(name, kind, options)
 
 

@@ -41,17 +41,24 @@ class Table:
             return default
         value: Any = self._values.pop(key)
         if kind is float and type(value) is int:
+            self._require_64_bits(key, value)
             value = float(value)
         fits: bool = type(value) is kind
         if not fits:
             raise self.error(key, _WORDS[kind], repr(value))
         if kind is float and not math.isfinite(value):
             raise self.error(key, "a finite number", value)
+        self._require_64_bits(key, value)
         if low is not None and value < low:
             raise self.error(key, f"at least {low}", value)
         if kind is str and not value.strip():
             raise self.error(key, "words", repr(value))
         return value
+
+    def _require_64_bits(self, key: str, value: object) -> None:
+        """TOML promises integers of 64 bits, and seeds have no more; Python reads longer ones."""
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise self.error(key, "an integer from -2**63 to 2**63 - 1", value)
 
     def choice(self, key: str, known: Collection[str], default: Any = _REQUIRED) -> Any:
         """A string that must be one of a few."""
@@ -67,11 +74,14 @@ class Table:
             return default
         if not values:
             raise self.error(key, "at least one entry", "an empty list, which leaves nothing to run")
+        for value in values if kind is float else ():
+            self._require_64_bits(key, value)
         if kind is float:
             values = [float(value) if type(value) is int else value for value in values]
         for value in values:
             if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
                 raise self.error(key, f"a list with {_WORDS[kind]} in each place", repr(value))
+            self._require_64_bits(key, value)
             if known is not None and value not in known:
                 raise self.error(key, f"entries among {', '.join(known)}", f"{value!r}{_hint(str(value), known)}")
         repeated = [value for value in values if values.count(value) > 1]

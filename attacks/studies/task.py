@@ -2,9 +2,10 @@
 
 import functools
 import hashlib
+import inspect
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 
 import attacks
 import curvature
@@ -24,6 +25,7 @@ from attacks.studies.study import Combination
 
 _FORMAT = 1  # of the result files
 _PACKAGES = ("numpy", "scipy", "scikit-image", "torchvision", "safetensors")
+_KNOWN_CODE = ("builtins", "abc", "torch", "torchvision", "curvature", "attacks")
 _NOT_RESULTS = ("commands", "report", "plots.py", "__main__.py")  # parts of the package that no result depends on
 
 
@@ -107,13 +109,36 @@ def make_task(
 
 
 def fingerprint(network: Network) -> str:
-    """Hash of a network's weights, patterns, architecture in words, and preprocessing."""
+    """Hash of a network's weights, patterns, architecture in words, preprocessing, and of the user's code.
+
+    That code is the source files of the classes of all its modules, except torch's, torchvision's and this project's,
+    whose versions and code are in ``environment``; a class without a source file counts by its name. What those files
+    import is not followed.
+    """
     digest = hashlib.sha256(repr((network.mean, network.std, network.low, network.high)).encode())
     digest.update(repr(network.module).encode())
     tensors = network.module.state_dict() | {f"patterns {name}": tensor for name, tensor in network.patterns.items()}
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode() + _digest(tensor.detach().cpu().numpy()).encode())
+    for words in _users_code(network.module):
+        digest.update(words)
     return digest.hexdigest()[:20]
+
+
+def _users_code(module: nn.Module) -> Iterator[bytes]:
+    kinds = {kind for part in module.modules() for kind in type(part).__mro__}
+    files: set[str] = set()
+    for kind in sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)):
+        if kind.__module__.partition(".")[0] in _KNOWN_CODE:
+            continue
+        yield f"{kind.__module__}.{kind.__qualname__}".encode()
+        try:
+            files.add(inspect.getsourcefile(kind) or "")
+        except (TypeError, OSError):  # made at run time: it has no file
+            continue
+    # By content alone: another folder does not make another network.
+    yield from sorted(Path(file).read_bytes() for file in files if Path(file).is_file())
+    yield from (part.code.encode() for part in module.modules() if isinstance(part, fx.GraphModule))
 
 
 @functools.cache

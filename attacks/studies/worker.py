@@ -69,10 +69,7 @@ def attack(task: Task, network: Network, clock: "Clock", *, images: int | None =
     c = task.combination
     # Copies: what came over the wire need not be aligned as torch's own memory is.
     x = torch.from_numpy(task.x[:images]).clone()
-    options: dict[str, Any] = dict(c.attack.options)
     function = ATTACKS[c.attack.kind]
-    if "seed" in inspect.signature(function).parameters:
-        options["seed"] = c.seed
     defence = None if c.defence.kind == NO_DEFENCE else _defence(task)
     config = dataclasses.replace(c.config, reason="")  # words do not determine results
     goals = [
@@ -80,7 +77,7 @@ def attack(task: Task, network: Network, clock: "Clock", *, images: int | None =
         for pair, aim in zip(task.pairs[:images], task.aims[:images], strict=True)
     ]
     result: AttackResult = function(
-        network, x, torch.cat(goals), config=config, defence=defence, steps=clock, chunk=task.chunk, **options
+        network, x, torch.cat(goals), config=config, defence=defence, steps=clock, chunk=task.chunk, **c.attack.options
     )
     return result
 

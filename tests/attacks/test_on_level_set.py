@@ -17,7 +17,7 @@ from attacks import (
     target_map,
 )
 from attacks.defences import BetaSmoothing
-from attacks.level_surface import PROMISE
+from attacks.level_surface import PROMISE, LevelSurface
 from attacks.metrics import pcc
 from attacks.on_level_set import on_level_set
 
@@ -40,6 +40,22 @@ def attacked(network, images, target):
 def in_float64(network: Network, x: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """The explained logits of a network and inputs of any dtype, computed in float64."""
     return network.module.double()(x.double()).gather(1, classes[:, None])[:, 0]
+
+
+def test_steps_that_are_refused_are_counted(network, images, target, attacked, monkeypatch):
+    """Oracle: Newton's method that never arrives for one sample: it stands still, and all its steps are counted."""
+    newton = LevelSurface._newton
+
+    def failing(self, x, samples):
+        state, arrived = newton(self, x, samples)
+        return state, arrived & (samples != 1)
+
+    monkeypatch.setattr(LevelSurface, "_newton", failing)
+    short = dataclasses.replace(CONFIG, iterations=3)
+    stuck = on_level_set(network, images, target, config=short)
+    assert stuck.metrics["path"]["refused_steps"].tolist() == [0, 3, 0]
+    assert torch.equal(stuck.adversarial[1], images[1])
+    assert attacked.metrics["path"]["refused_steps"].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

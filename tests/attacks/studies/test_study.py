@@ -118,7 +118,11 @@ NAMES = [("networks",), ("methods",), ("attacks",), ("defences",), ("pairs", "da
 LISTS = [("networks",), ("methods",), ("attacks",), ("defences",), ("seeds",), ("overrides", 0, "network")]
 LOW = [("batch",), ("chunk",), ("threads",), ("pairs", "count"), ("pairs", "seed"), ("overrides", 0, "iterations"),
        ("overrides", 0, "lr"), ("hyperparameters", "table"), ("defence", "strong", "beta"),
-       ("overrides", 0, "explanation_weight"), ("overrides", 1, "beta_start")]  # fmt: skip
+       ("overrides", 0, "explanation_weight"), ("overrides", 1, "beta_start"), ("attack", "ghorbani_top_k", "k"),
+       ("attack", "ghorbani_top_k", "radius")]  # fmt: skip
+LONG = [("batch",), ("chunk",), ("threads",), ("seeds",), ("pairs", "count"), ("pairs", "seed"),
+        ("hyperparameters", "table"), ("attack", "ghorbani_top_k", "k"), ("overrides", 0, "iterations"),
+        ("overrides", 0, "lr")]  # fmt: skip
 
 
 def key(path: tuple) -> str:
@@ -138,7 +142,7 @@ def at(values, path):
 def wrong(rng: random.Random) -> tuple[str, str]:
     """A study with one thing wrong, and what its error must name."""
     values = copy.deepcopy(GOOD)
-    kind = rng.choice(["type", "unknown", "missing", "name", "empty", "repeat", "low", "syntax"])
+    kind = rng.choice(["type", "unknown", "missing", "name", "empty", "repeat", "low", "long", "syntax"])
     if kind == "syntax":
         return wrong_syntax(rng)
     if kind == "unknown":
@@ -146,7 +150,9 @@ def wrong(rng: random.Random) -> tuple[str, str]:
         at(values, path[:-1])[path[-1]] = rng.choice([1, "one", [1], True])
         return toml(values), key(path)
     path = rng.choice(
-        {"type": PATHS, "missing": REQUIRED, "name": NAMES, "empty": LISTS, "repeat": LISTS, "low": LOW}[kind]
+        {"type": PATHS, "missing": REQUIRED, "name": NAMES, "empty": LISTS, "repeat": LISTS, "low": LOW, "long": LONG}[
+            kind
+        ]
     )
     table, last = at(values, path[:-1]), path[-1]
     if kind == "missing":
@@ -163,6 +169,8 @@ def wrong(rng: random.Random) -> tuple[str, str]:
         table[last] = []
     elif kind == "repeat":
         table[last] = [*table[last], table[last][0]]
+    elif kind == "long":
+        table[last] = [10**30] if isinstance(table[last], list) else 10**30
     else:
         table[last] = -3
     return toml(values), key(path)
@@ -175,6 +183,9 @@ def wrong_syntax(rng: random.Random) -> tuple[str, str]:
     i = rng.choice(spots)
     lines[i] = rng.choice([lines[i].replace(" = ", " ", 1), lines[i].replace(" = ", " = = ", 1), f"{lines[i]} 1", "]"])
     return "\n".join(lines), f"line {i + 1},"
+
+
+GROWING = {"beta_start": 5.0, "beta_end": 50.0, "reason": "not for this attack"}
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -205,6 +216,15 @@ def test_a_wrong_study_is_refused_with_the_key_or_the_line(seed, tmp_path):
         ({"overrides": [{"reason": "nothing"}]}, "overrides[0].reason"),
         ({"defence": {"strong": {"kind": "beta_smoothing", "beta": -1.0}}}, "defence.strong.beta"),
         ({"seeds": [-1]}, "seeds"),
+        ({"seeds": [10**30]}, "seeds"),
+        ({"pairs": {"data": "digits", "count": 3, "seed": 10**30}}, "pairs.seed"),
+        ({"overrides": [{"lr": 10**400, "reason": "too long for a float"}]}, "overrides[0].lr"),
+        ({"attack": {"ghorbani_top_k": {"radius": 5.0}}}, "attack.ghorbani_top_k.radius"),
+        ({"attack": {"ghorbani_top_k": {"k": -3}}}, "attack.ghorbani_top_k.k"),
+        ({"attacks": ["on_level_set"], "methods": ["lrp"], "attack": {}, "overrides": []}, "hyperparameters"),
+        ({"attacks": ["on_level_set"], "attack": {}, "overrides": [GROWING]}, "overrides"),
+        ({"overrides": [{"keep": "best", "reason": "not for this attack"}]}, "overrides"),
+        ({"overrides": [{"stop_pcc": 0.9, "reason": "not for this attack"}]}, "overrides"),
     ],
 )
 def test_othersthat_do_not_fit_together_are_named(change, name, tmp_path):

@@ -1,13 +1,15 @@
 """Tasks and their names, and what a worker makes of them."""
 
 import dataclasses
+import importlib
+import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from attacks import load_result, target_map
+from attacks import Network, load_network, load_result, target_map
 from attacks.datasets import ImageSet, load_images
 from attacks.studies import load_study, plan
 from attacks.studies.sources import Patterns, with_patterns
@@ -105,6 +107,32 @@ def test_the_fingerprint_sees_weights_patterns_and_preprocessing(planned):
         prints.add(fingerprint(network))
         weight[0, 0] -= 1e-3
     assert len(prints) == 4
+
+
+def test_the_fingerprint_sees_the_users_forward_code(tmp_path, monkeypatch):
+    """Oracle: a module of the user that is edited between two runs; weights and ``repr`` stay the same."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = (
+        "from torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.layer = nn.Linear(4, 3)\n    def forward(self, x):\n        return self.layer(x.flatten(1))\n"
+    )
+    prints = []
+    for text in (source, source, source.replace("x.flatten(1)", "x.flatten(1) ** 2")):
+        (tmp_path / "users_edited.py").write_text(text)
+        monkeypatch.delitem(sys.modules, "users_edited", raising=False)
+        importlib.invalidate_caches()
+        prints.append(fingerprint(load_network("users_edited:Net")))
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_the_fingerprint_sees_classes_without_a_file_and_traced_graphs():
+    """Oracle: two classes made at run time; two graphs of one class whose code differs."""
+    namespaces: tuple[dict, dict] = ({"__name__": "no_file"}, {"__name__": "no_file"})
+    for name, namespace in zip("ab", namespaces, strict=True):
+        exec(f"from torch import nn\nclass {name}(nn.Flatten): pass", namespace)
+    made = [Network(module=namespace[name]()) for name, namespace in zip("ab", namespaces, strict=True)]
+    traced = [Network(module=torch.fx.symbolic_trace(f)) for f in (lambda x: x.sin(), lambda x: x.cos())]
+    assert len({fingerprint(network) for network in (*made, *traced)}) == 4
 
 
 def test_a_task_gives_the_same_bytes_twice_and_holds_its_batch(planned, tmp_path):
