@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
+from attacks.explanations import EXPLANATIONS
+
 Output = Literal["softmax", "logits"]
 Keep = Literal["last", "best"]
 
@@ -109,7 +111,7 @@ _GHORBANI = AttackConfig(
     reason="Ghorbani et al.: sign steps of half a grey level (in pixels, not in input space), softplus beta 1",
 )  # fmt: skip
 
-_TABLE_OF_NETWORK = {"vgg16": 1, "alexnet": 2, "resnet18": 2, "densenet121": 2}
+_TABLE_OF_NETWORK = {"vgg16": 1, "alexnet": 2, "resnet18": 2, "densenet121": 2, "vgg16_cifar10": 3}
 
 
 def load_table(number: int) -> dict[str, AttackConfig]:
@@ -132,24 +134,39 @@ def load_table(number: int) -> dict[str, AttackConfig]:
 
 
 def preset(network: str, method: str, *, table: int | None = None, attack: str = "manipulate") -> AttackConfig:
-    """The row to use for a network and a method: of a named table, else the network's own.
+    """The row to use for a network and a method: of a named table, else the network's own, else VGG-16's of table 1.
+
+    A row that was printed for another network says so in its ``reason``.
 
     Args:
         network: Key of ``NETWORKS``.
         method: Key of ``EXPLANATIONS``.
         table: 1 to 5, or None for the network's own preset, else its table.
-        attack: Key of ``ATTACKS``. The attacks of Ghorbani et al. have hyper-parameters of their own; the
-            attack on the level set takes the row with beta fixed at its last value.
+        attack: Key of ``ATTACKS``. The attacks of Ghorbani et al. have hyper-parameters of their own, so no table;
+            the attack on the level set takes the row with beta fixed at its last value.
 
     Raises:
-        ValueError: If the table has no row for them.
+        ValueError: If the table has no row for them, or the attack takes none.
     """
-    if attack.startswith("ghorbani"):
+    if has_own_row(attack):
+        if table is not None:
+            raise ValueError(
+                f"expected no table for {attack}, whose hyper-parameters are those of Ghorbani et al., got {table}; "
+                "leave it out"
+            )
+        if method not in EXPLANATIONS:
+            raise ValueError(f"expected a method among {', '.join(EXPLANATIONS)}, got {method!r}")
         return replace(_GHORBANI, network=network, method=method)
     row = _row(network, method, table)
     if attack == "on_level_set" and row.grows:
-        return replace(row, beta_start=row.beta_end, reason=row.reason or "one fixed beta: the last of the printed row")
+        fixed = "one fixed beta: the last of the printed row"
+        return replace(row, beta_start=row.beta_end, reason="; ".join(filter(None, (row.reason, fixed))))
     return row
+
+
+def has_own_row(attack: str) -> bool:
+    """Whether an attack has hyper-parameters of its own, whatever the table."""
+    return attack.startswith("ghorbani")
 
 
 def _row(network: str, method: str, table: int | None) -> AttackConfig:
@@ -160,7 +177,7 @@ def _row(network: str, method: str, table: int | None) -> AttackConfig:
             _row("vgg16", method, 1), network=network, explanation_weight=_MNIST_WEIGHT, reason=_MNIST_REASON
         )
     number = _TABLE_OF_NETWORK.get(network, 1) if table is None else table
-    if table is None and number == 2 and method != "gradient":
+    if table is None and (number, method) not in {(1, method), (2, "gradient"), (3, "lrp")}:
         number = 1
     rows = load_table(number)
     key = network if number == 2 else method
@@ -169,7 +186,12 @@ def _row(network: str, method: str, table: int | None) -> AttackConfig:
             f"expected a row of table {number} ({', '.join(rows)}), but it has no row for {network} with {method}; "
             "choose another method or table"
         )
-    return rows[key]
+    row = rows[key]
+    if row.network != network:
+        return replace(
+            row, network=network, reason=f"printed for {row.network} (table {number}); none is for {network}"
+        )
+    return row
 
 
 def _parse(row: dict[str, str]) -> AttackConfig:

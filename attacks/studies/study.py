@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attacks.attack import ATTACKS, check_attack
-from attacks.config import AttackConfig, preset
+from attacks.config import AttackConfig, has_own_row, preset
 from attacks.defences import DEFENCES
 from attacks.explanations import EXPLANATIONS
 from attacks.networks import NETWORKS
@@ -109,7 +109,8 @@ class Study:
                             yield Combination(network, method, attack, defence, seed, config)
 
     def _config(self, network: str, method: str, attack: Variant, defence: Variant) -> AttackConfig:
-        config = preset(self.rows.get(network, network), method, table=self.table, attack=attack.kind)
+        table = None if has_own_row(attack.kind) else self.table
+        config = preset(self.rows.get(network, network), method, table=table, attack=attack.kind)
         config = dataclasses.replace(config, network=network)
         combination = {"network": network, "method": method, "attack": attack.name, "defence": defence.name}
         for override in self.overrides:
