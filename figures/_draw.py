@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
@@ -45,6 +46,20 @@ def boxes(axes: Axes, groups: Mapping[str, Sequence[NDArray[Any]]], names: Seque
     if max(map(len, names)) * len(names) > 28:  # they would overlap
         axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.6, len(names) - 0.4)
+
+
+def draw_output_change(data: Mapping[str, NDArray[Any]], names: Sequence[str]) -> Figure:
+    """Change of logits, of probabilities and of the winning one, a box a name, from ``[names, pairs]`` each."""
+    figure = Figure(figsize=(TWO_COLUMNS, 2.4))
+    panels = figure.subplots(1, 3)
+    changes = (data["logits_change"], data["softmax_change"], data["probability_after"] - data["probability_before"])
+    labels = (r"$\|\tilde g(x_{adv}) - \tilde g(x)\|$", r"$\|g(x_{adv}) - g(x)\|$", "change of winning probability")
+    for axes, change, label in zip(panels, changes, labels, strict=True):
+        boxes(axes, {"": list(change)}, names)
+        axes.set_ylabel(label)
+    for axes in panels[:2]:
+        axes.set_yscale("log")
+    return figure
 
 
 def diagonal(axes: Axes, *, logarithmic: bool = False) -> None:

@@ -1,7 +1,6 @@
 """Extra figure: how far Theorem 2's product noise is off, by dimension and by the direction of w."""
 
 import sys
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,6 +8,7 @@ from scipy.stats import logistic, norm
 
 from figures._claim import Claim, Data
 from figures._draw import TWO_COLUMNS
+from figures._gate import Array, product_gate
 from figures._run import run
 from figures._script import Budget
 
@@ -34,20 +34,9 @@ def compute(*, seed: int, quick: bool) -> Data:
     }  # fmt: skip
 
 
-def _gap(w: np.ndarray[Any, Any], t: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Minus the logistic gate; Gil-Pelaez: 1/2 + (1/pi) integral of prod phi(w_i s) sin(t s)/s, trapezoidal rule.
-
-    phi(s) = pi s/sinh(pi s), in logarithms as the product may underflow.
-    """
-    s = np.linspace(0, 14, 2801)[1:]
-    values, counts = np.unique(np.abs(w) / np.linalg.norm(w), return_counts=True)
-    log_phi = np.zeros_like(s)
-    for value, count in zip(values[values > 1e-12], counts[values > 1e-12], strict=True):
-        x = np.pi * value * s
-        log_phi += count * (np.log(2 * x) - x - np.log(-np.expm1(-2 * x)))
-    integrand = np.exp(log_phi) * np.sin(np.outer(t, s)) / s
-    total = (integrand.sum(1) + t / 2 - integrand[:, -1] / 2) * (s[1] - s[0])  # t: the limit of the integrand at 0
-    return np.asarray(0.5 + total / np.pi - logistic.cdf(t))
+def _gap(w: Array, t: Array) -> Array:
+    """The gate minus the logistic one."""
+    return np.asarray(product_gate(w, t) - logistic.cdf(t))
 
 
 def claims(data: Data) -> dict[str, Claim]:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures._claim import Claim, Data
-from figures._draw import NAMES, TWO_COLUMNS, boxes
+from figures._draw import NAMES, draw_output_change
 from figures._run import STUDIES, run
 from figures._script import Budget
 from figures._studies import METHODS, results
@@ -59,20 +59,7 @@ def claims(data: Data) -> dict[str, Claim]:
 
 def draw(data: Data) -> Figure:
     """Three panels of six boxes."""
-    figure = Figure(figsize=(TWO_COLUMNS, 2.4))
-    panels = figure.subplots(1, 3)
-    changes = (data["logits_change"], data["softmax_change"], data["probability_after"] - data["probability_before"])
-    labels = (
-        r"$\|\tilde g(x_{adv}) - \tilde g(x)\|$",
-        r"$\|g(x_{adv}) - g(x)\|$",
-        "change of winning probability",
-    )
-    for axes, change, label in zip(panels, changes, labels, strict=True):
-        boxes(axes, {"": list(change)}, [NAMES[method] for method in METHODS])
-        axes.set_ylabel(label)
-    for axes in panels[:2]:
-        axes.set_yscale("log")
-    return figure
+    return draw_output_change(data, [NAMES[method] for method in METHODS])
 
 
 if __name__ == "__main__":

@@ -8,23 +8,10 @@ from numpy.typing import NDArray
 from scipy.stats import logistic, norm
 
 from curvature import spherical_logistic
+from figures._gate import product_gate
 
 Array = NDArray[np.float64]
 _T = np.linspace(-8, 8, 1601)
-_S = np.linspace(0, 14, 4001)[1:]
-
-
-def product_gate(w: Array, t: Array = _T) -> Array:
-    r"""P(w.eps < t ||w||) for independent logistic components.
-
-    Gil-Pelaez: 1/2 + (1/pi) integral of prod phi(w_i s) sin(t s)/s, phi(s) = pi s/sinh(pi s); the trapezoidal rule.
-    """
-    scaled = np.pi * np.outer(w / np.linalg.norm(w), _S)
-    phi = np.prod(scaled / np.sinh(scaled), axis=0)
-    values = phi * np.sin(np.outer(t, _S)) / _S
-    step = _S[1] - _S[0]
-    at_zero = t  # the integrand's limit at s = 0
-    return 0.5 + step * (values.sum(1) + at_zero / 2 - values[:, -1] / 2) / np.pi
 
 
 def gate() -> Figure:
@@ -50,7 +37,7 @@ def gap_by_dimension() -> Figure:
     """Product noise minus the gate of (21), for equal weights."""
     figure, axes = _panel(r"$t=\beta\,w\cdot x/\|w\|$", r"$P(w\cdot\varepsilon<w\cdot x)-\sigma$")
     for d in (2, 3, 10, 100):
-        gap = product_gate(np.ones(d)) - logistic.cdf(_T)
+        gap = product_gate(np.ones(d), _T) - logistic.cdf(_T)
         axes.plot(_T, gap, label=f"d = {d}: {np.abs(gap).max():.6f}")
     limit = norm.cdf(_T, scale=np.pi / np.sqrt(3)) - logistic.cdf(_T)
     axes.plot(_T, limit, "k--", lw=0.8, label=f"limit: {np.abs(limit).max():.6f}")

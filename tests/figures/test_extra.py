@@ -40,13 +40,13 @@ def test_the_path_keeps_the_output_and_obeys_theorem_1():
     assert not extra_level_set_path.claims(bent)["the output stays constant to rounding"].holds
 
 
-def test_a_path_that_stops_half_way_has_not_reached_its_target():
-    """Oracle: the whole path beside its first half."""
+def test_a_path_that_stops_early_has_not_reached_its_target():
+    """Oracle: the whole path beside its first quarter."""
     data = extra_level_set_path.compute(seed=0, quick=False)
     whole = extra_level_set_path.claims(data)
     assert all(claim.holds for claim in whole.values())
-    half = extra_level_set_path.claims(data | {"path": data["path"][: len(data["path"]) // 4]})
-    assert [words for words, claim in half.items() if not claim.holds] == [
+    part = extra_level_set_path.claims(data | {"path": data["path"][: len(data["path"]) // 4]})
+    assert [words for words, claim in part.items() if not claim.holds] == [
         words for words in whole if "target" in words
     ]
 
