@@ -1,5 +1,7 @@
 """``python -m attacks fit-patterns``: the patterns of pattern attribution, from a data set, resumable."""
 
+import hashlib
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from attacks.commands.loading import load_on
 from attacks.datasets import ImageSet, load_images
 from attacks.explanations.patterns import PatternFit, save_patterns
 from attacks.networks import Network
+from attacks.studies.task import fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class FitPatterns:
     data: str
     """mnist, digits, cifar10:DIR, imagenet:DIR, or folder:DIR with pictures of any kind."""
     out: Path
-    """Safetensors file to write; a killed fit goes on from OUT.unfinished."""
+    """Safetensors file to write; a killed fit goes on from OUT.unfinished, if network and data are the same."""
     network: str = "efficientnet_lite0"
     """Name of a network, or package.module:factory of your own, with --weights for its file."""
     weights: str | None = None
@@ -48,7 +51,9 @@ class FitPatterns:
         count = len(images) if self.limit is None else min(self.limit, len(images))
         unfinished = self.out.with_name(self.out.name + ".unfinished")
         with OutputFolder(self.out.parent):
-            fit = PatternFit.load(network, unfinished) if unfinished.exists() else PatternFit(network)
+            origin = {"network": fingerprint(network), "data": self._data(images)}
+            begun = unfinished.exists()
+            fit = PatternFit.load(network, unfinished, origin) if begun else PatternFit(network, origin)
             if fit.samples > count:
                 raise ValueError(
                     f"expected an unfinished fit of at most {count} images, but '{unfinished}' holds {fit.samples}; "
@@ -65,6 +70,11 @@ class FitPatterns:
             unfinished.unlink(missing_ok=True)
         print(f"{self.out}: patterns of {len(fit.sums)} layers from {fit.samples} images")
         return 0
+
+    def _data(self, images: ImageSet) -> str:
+        """The data set in words, with a hash of its images' names and labels in their order."""
+        words = json.dumps([images.names, images.labels.tolist()])
+        return f"{self.data} {self.split} {hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
     def _batches(self, network: Network, images: ImageSet, todo: range) -> Iterator[Tensor]:
         """Batches in order, so that a fit that goes on sees the same images as one that was never stopped."""

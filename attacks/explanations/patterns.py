@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -32,11 +33,14 @@ class PatternFit:
 
     Attributes:
         network: Network whose layers get patterns.
+        origin: What determines the sums beside the network's layers, in words: weights, data. A fit goes on only
+            where it is the same.
         samples: Images seen.
         sums: Per layer, E+[xy], E+[x], E[y] and the two counts, all times their count.
     """
 
     network: Network
+    origin: dict[str, str] = field(default_factory=dict)
     samples: int = 0
     sums: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
@@ -66,17 +70,32 @@ class PatternFit:
     def save(self, path: Path) -> None:
         """Write the sums, so that a fit that was stopped goes on from them."""
         tensors = {f"{layer}/{name}": t for layer, sums in self.sums.items() for name, t in sums.items()}
-        write_atomically(path, save(tensors, {"fit": json.dumps({"samples": self.samples})}))
+        write_atomically(path, save(tensors, {"fit": json.dumps({"samples": self.samples, "origin": self.origin})}))
 
     @classmethod
-    def load(cls, network: Network, path: Path) -> "PatternFit":
+    def load(cls, network: Network, path: Path, origin: dict[str, str] | None = None) -> "PatternFit":
         """Go on from what ``save`` wrote.
 
         Raises:
-            ValueError: If the file cannot be read, or is of another network.
+            ValueError: If the file cannot be read, or is of another network or another origin.
         """
         tensors, metadata = _read(path, "fit")
-        fit = cls(network, samples=int(metadata["samples"]))
+        origin = origin or {}
+        try:
+            samples, found = int(metadata["samples"]), dict(metadata["origin"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"expected a file of fit written by this version, got '{path}' ({type(error).__name__}: {error}); "
+                "delete it to start anew"
+            ) from error
+        differing = sorted(key for key in origin.keys() | found.keys() if origin.get(key) != found.get(key))
+        if differing:
+            raise ValueError(
+                f"expected an unfinished fit of the same {' and '.join(differing)}, got '{path}', which is of others "
+                f"({', '.join(f'{key} {found.get(key)}, not {origin.get(key)}' for key in differing)}); "
+                "repeat the command that began it, or delete it to start anew"
+            )
+        fit = cls(network, origin, samples)
         for key, t in tensors.items():
             layer, _, name = key.rpartition("/")
             fit.sums.setdefault(layer, {})[name] = t
@@ -127,7 +146,7 @@ def load_patterns(path: Path) -> dict[str, Tensor]:
     return _read(path, "patterns")[0]
 
 
-def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, int]]:
+def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise ValueError(f"expected a file of {kind}, got '{path}', which does not exist")
     try:

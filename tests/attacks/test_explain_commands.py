@@ -1,9 +1,11 @@
 """The commands ``explain`` and ``fit-patterns``: their files, resuming, errors."""
 
+import json
+
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from attacks import EXPLANATIONS, explain, load_network, load_picture
 from attacks.__main__ import main
@@ -91,6 +93,46 @@ def test_bad_input_is_one_clear_paragraph_with_status_two(arguments, words, tmp_
     assert len(lines) == 1
     assert words in lines[0]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["--weights", "random"], "the same network,"),
+        (["--weights", "random", "--seed", "2"], "the same network,"),
+        (["--split", "test"], "the same data,"),
+        (["--network", "mnist_lenet", "--data", "mnist", "--weights", "random"], "the same data and network,"),
+    ],
+)
+def test_an_unfinished_fit_goes_on_with_the_same_network_and_data_only(changes, words, tmp_path, monkeypatch, capsys):
+    """Oracle: the error's text; the file stays; the command that began the fit ends it."""
+    out = tmp_path / "p.safetensors"
+    add = PatternFit.add
+
+    def stop(self, x):
+        if self.samples >= 16:
+            raise KeyboardInterrupt
+        add(self, x)
+
+    monkeypatch.setattr(fit_patterns.PatternFit, "add", stop)
+    assert main([*FIT, "--out", str(out)]) == 1
+    monkeypatch.undo()
+    before = out.with_name("p.safetensors.unfinished").read_bytes()
+    assert main([*FIT, *changes, "--out", str(out)]) == 2
+    assert f"expected an unfinished fit of {words}" in capsys.readouterr().err
+    assert out.with_name("p.safetensors.unfinished").read_bytes() == before
+    assert main([*FIT, "--out", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"samples": 3}, {"samples": "many", "origin": {}}, {"samples": 3, "origin": 1}]
+)
+def test_an_unfinished_fit_that_says_too_little_is_named(metadata, tmp_path, capsys):
+    """Oracle: the error's text; files as another version of the program could have left them."""
+    unfinished = tmp_path / "p.safetensors.unfinished"
+    unfinished.write_bytes(save({"1/x": torch.zeros(1)}, {"fit": json.dumps(metadata)}))
+    assert main([*FIT, "--out", str(tmp_path / "p.safetensors")]) == 2
+    assert "expected a file of fit written by this version" in capsys.readouterr().err
 
 
 def test_an_unfinished_fit_of_another_network_is_named(tmp_path, capsys):

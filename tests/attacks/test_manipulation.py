@@ -72,6 +72,40 @@ def test_each_steps_gradient_in_a_batch_equals_the_samples_alone(network, images
         assert (together[i] - alone).norm() <= tolerance * alone.norm()
 
 
+@pytest.mark.parametrize("output", ["softmax", "logits"])
+@pytest.mark.parametrize("beta_end", [50.0, 5.0], ids=["growth", "fixed"])
+def test_two_steps_equal_the_whole_loss_written_out(network, images, output, beta_end):
+    """Oracle: eq. 1 to 3 by hand with autograd and torch's Adam; references at beta = 1000 with growth."""
+    config = dataclasses.replace(CONFIG, iterations=2, output=output, beta_end=beta_end, output_weight=1e4)
+    reference, classes = network.soften(1000.0 if beta_end > 5 else 5.0).module, network.predict(images)
+
+    def outputs(module, x):
+        return module(x).softmax(1) if output == "softmax" else module(x)
+
+    def maps(module, x):
+        total = module(x).gather(1, classes[:, None]).sum()
+        h = torch.autograd.grad(total, x, create_graph=True)[0].abs().sum(1)
+        return h / h.sum((1, 2), keepdim=True)
+
+    target = maps(reference, images.roll(1, 0).requires_grad_(True)).detach()
+    held = outputs(reference, images).detach()
+    current, losses = images.clone().requires_grad_(True), []
+    adam = torch.optim.Adam([current], lr=config.lr)
+    for step in range(2):
+        soft = network.soften(5.0 * (beta_end / 5.0) ** (step / 2)).module
+        loss = config.explanation_weight * (maps(soft, current) - target).square().mean((1, 2))
+        loss = loss + config.output_weight * (outputs(soft, current) - held).square().mean(1)
+        losses.append(loss.detach())
+        current.grad = torch.autograd.grad(loss.sum(), current)[0]
+        adam.step()
+        current.data = network.clamp(current.data)
+    found = manipulate(network, images, target, config=config)
+    torch.testing.assert_close(found.history["loss"], torch.stack(losses), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.adversarial, current.detach(), rtol=1e-9, atol=1e-9)
+    if beta_end > 5:  # False sibling: without the output's term, or with the references at the attack's beta.
+        assert (found.history["output_mse"][0] > 1e-9).all()
+
+
 def test_the_same_attack_gives_the_same_bytes(network, images, target, attacked):
     """Oracle: a second run."""
     again = manipulate(network, images, target, config=CONFIG, trace=CurvatureTrace(every=10))
