@@ -55,15 +55,15 @@ class StudyCommand:
             return self._print(summary | self._dry_run(planned, todo, folder))
         try:
             failed = self._run(planned, todo, folder)
+            names = {task.name: task for task in planned.tasks}
+            for name, message in failed.items():
+                _say(f"failed: {_words(names[name])}: {message}")
+            files = self._write(planned, folder, failed)
         except (StoppedError, KeyboardInterrupt) as error:
             done = sum(folder.result(task).exists() for task in planned.tasks)
             _say(f"error: {error}" if str(error) else "interrupted; the same command goes on from here")
             _say(f"{done} of {len(planned.tasks)} tasks are finished in '{folder.path}'")
             return 1
-        names = {task.name: task for task in planned.tasks}
-        for name, message in failed.items():
-            _say(f"failed: {_words(names[name])}: {message}")
-        files = self._write(planned, folder, failed)
         seconds = round(time.perf_counter() - started, 2)
         self._print(summary | {"failed": failed, "seconds": seconds, "files": files})
         return 1 if failed else 0
@@ -125,8 +125,14 @@ class StudyCommand:
             "timings.csv": as_csv(times),
             "report.html": page,
         }
-        for name, content in contents.items():
-            write_atomically(folder.path / name, content)
+        try:
+            for name, content in contents.items():
+                write_atomically(folder.path / name, content)
+        except OSError as error:
+            raise StoppedError(
+                f"could not write '{folder.path / name}': {error.strerror or error}; the results are kept; make room "
+                "and run the same command again, which writes what is missing"
+            ) from error
         return {name: str(folder.path / name) for name in contents}
 
     def _print(self, summary: dict[str, Any]) -> int:

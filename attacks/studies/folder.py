@@ -1,7 +1,10 @@
 """The folder of a study: one result a task, its times beside it, all written atomically."""
 
+import fcntl
 import json
+import os
 import sys
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,10 @@ from attacks.studies.task import Task
 from attacks.studies.worker import Output
 
 Loaded = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+# Of this process, by lock file: its descriptor, and how many claims there are on it.
+_CLAIMS: dict[str, list[int]] = {}
 
 
 class StoppedError(RuntimeError):
@@ -30,14 +37,17 @@ class Folder:
     path: Path
 
     def prepare(self) -> None:
-        """Make the folder, and remove what a killed run left half-written.
+        """Make the folder, keep other processes out while this object lives, and remove what a killed run left.
 
         Raises:
-            ValueError: If it cannot be written.
+            ValueError: If it cannot be written, or another process writes to it.
         """
+        folders = (self.path / "results", self.path / "timings")
         try:
-            for folder in (self.path / "results", self.path / "timings"):
+            for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
+            self._claim(folders[1] / ".lock")
+            for folder in folders:
                 write_atomically(folder / ".writable", "")
                 (folder / ".writable").unlink()
                 for part in folder.glob(".*.part"):
@@ -46,6 +56,23 @@ class Folder:
             raise ValueError(
                 f"expected a folder that can be written, got '{self.path}': {error.strerror}; choose another with --out"
             ) from error
+
+    def _claim(self, lock: Path) -> None:
+        """Lock the folder for this process; the kernel frees it when the process ends, however it does."""
+        key = str(lock.resolve())
+        if key not in _CLAIMS:
+            claim = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(claim)
+                raise ValueError(
+                    f"expected a folder that no other run writes to, got '{self.path}'; wait for that run, "
+                    "or choose another with --out"
+                ) from error
+            _CLAIMS[key] = [claim, 0]
+        _CLAIMS[key][1] += 1
+        weakref.finalize(self, _release, key)
 
     def result(self, task: Task) -> Path:
         """The task's result file."""
@@ -107,6 +134,14 @@ class Folder:
         except (OSError, ValueError):
             return {}
         return found
+
+
+def _release(key: str) -> None:
+    claim = _CLAIMS[key]
+    claim[1] -= 1
+    if not claim[1]:
+        del _CLAIMS[key]
+        os.close(claim[0])
 
 
 def _say(line: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Lock
+from uuid import uuid4
 
 from distributed import Client, Future, Worker, WorkerPlugin, as_completed
 from distributed.scheduler import KilledWorker
@@ -23,19 +24,26 @@ class Networks(WorkerPlugin):
 
     def __init__(self, networks: dict[str, Network]) -> None:
         self.networks = networks
-        self.name = "networks-" + "-".join(sorted(networks))
+        self.name = f"networks-{uuid4().hex}"  # of this run alone: another one may need the same networks for longer
 
     def setup(self, worker: Worker) -> None:
         """Dask calls it on the worker."""
         _NETWORKS.update(self.networks)
+        for key in self.networks:
+            _USERS.setdefault(key, set()).add(self.name)
 
     def teardown(self, worker: Worker) -> None:
         """Dask calls it when the study is over, if the worker stays."""
         for key in self.networks:
-            _NETWORKS.pop(key, None)
+            users = _USERS.get(key, set())
+            users.discard(self.name)
+            if not users:
+                _USERS.pop(key, None)
+                _NETWORKS.pop(key, None)
 
 
 _NETWORKS: dict[str, Network] = {}  # of this process, if it is a worker
+_USERS: dict[str, set[str]] = {}  # which runs need a network
 _TURN = Lock()
 
 

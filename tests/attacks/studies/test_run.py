@@ -16,14 +16,14 @@ from unittest.mock import Mock
 
 import pandas as pd
 import pytest
-from distributed import Future
+from distributed import Future, Worker
 from distributed.scheduler import KilledWorker
 
 from attacks import load_result
 from attacks.__main__ import main
 from attacks.storage import write_atomically
-from attacks.studies.folder import StoppedError
-from attacks.studies.run import TaskFailedError, output_of
+from attacks.studies.folder import Folder, StoppedError
+from attacks.studies.run import _NETWORKS, Networks, TaskFailedError, output_of
 from benchmarks.study_kills import SUMMARIES, kill_run, kill_worker, same_summary
 
 ROOT = Path(__file__).parents[3]
@@ -112,6 +112,64 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(study, finished, copied,
     monkeypatch.undo()
     assert main(["study", str(study), "--out", str(copied), "--workers", "1"]) == 0
     assert same_summary(finished, copied)
+
+
+@pytest.mark.parametrize("name", ["summary.csv", "report.html"])
+def test_a_disk_that_is_full_when_the_summary_is_written_is_a_clear_error(study, copied, name, capsys, monkeypatch):
+    """Oracle: the contract: status 1 and what to do; the same command ends well once there is room."""
+
+    def full(path: Path, content: bytes | str) -> None:
+        if path.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_atomically(path, content)
+
+    monkeypatch.setattr("attacks.commands.study.write_atomically", full)
+    (copied / name).unlink()
+    assert main(["study", str(study), "--out", str(copied)]) == 1
+    errors = capsys.readouterr().err
+    assert f"could not write '{copied / name}': No space left on device" in errors
+    assert "12 of 12 tasks are finished" in errors
+    monkeypatch.undo()
+    assert main(["study", str(study), "--out", str(copied)]) == 0
+    assert (copied / name).exists()
+
+
+def test_two_runs_do_not_share_a_folder(study, copied, capsys):
+    """Oracle: a second process; what the first one is writing stays, and the folder is free when it ends."""
+    half_written = copied / "results" / ".half.1.part"
+    half_written.write_text("")
+    command = [sys.executable, "-m", "attacks", "study", str(study), "--out", str(copied)]
+    folder = Folder(copied)
+    folder.prepare()
+    folder.prepare()
+    assert not half_written.exists()
+    half_written.write_text("")
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert refused.returncode == 2
+    assert f"expected a folder that no other run writes to, got '{copied}'" in refused.stderr
+    assert half_written.exists()
+    second = Folder(copied)
+    second.prepare()  # one process may ask again: it waits for nobody but itself
+    del folder
+    gc.collect()
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=400).returncode == 2
+    del second
+    gc.collect()
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=400).returncode == 0
+
+
+def test_two_studies_on_one_scheduler_keep_each_others_networks(network):
+    """Oracle: two plugins with the same network, by hand; the first study ends while the second runs."""
+    worker = Mock(spec=Worker)
+    first, second = Networks({"print": network}), Networks({"print": network})
+    assert first.name != second.name
+    first.setup(worker)
+    second.setup(worker)
+    second.setup(worker)  # Dask may set one up again
+    first.teardown(worker)
+    assert {"print": network} == _NETWORKS
+    second.teardown(worker)
+    assert not _NETWORKS
 
 
 def test_ctrl_c_stops_a_run_and_its_workers_and_keeps_what_is_finished(study, tmp_path):
