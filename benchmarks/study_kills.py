@@ -3,7 +3,8 @@
     python -m benchmarks.study_kills --kills 10
 
 Kills by turns the whole run and one of its workers (SIGKILL), each time at a moment drawn
-between the start and the end of an undisturbed run. Exit status 1 if a byte of the summary differs.
+between the start and the end of an undisturbed run. Exit status 1 if a byte of the summary differs,
+if no worker could be killed, or if the undisturbed run failed.
 """
 
 import argparse
@@ -94,7 +95,8 @@ def main() -> int:
         study = folder / "kills.toml"
         study.write_text(STUDY)
         begun = time.monotonic()
-        start(study, folder / "undisturbed").wait()
+        if start(study, folder / "undisturbed").wait() != 0:
+            raise SystemExit(f"the undisturbed run failed: {(folder / 'undisturbed.log').read_text()[-2000:]}")
         seconds = time.monotonic() - begun
         print(f"undisturbed: {seconds:.1f} s")
         killed, worker_kills, round_ = 0, 0, 0
@@ -113,7 +115,9 @@ def main() -> int:
             print(f"worker killed: {hit}; the run ended well: {same_summary(folder / 'undisturbed', out)}")
             same &= same_summary(folder / "undisturbed", out)
         print(f"{killed} runs and {worker_kills} workers killed; summaries the same byte for byte: {same}")
-    return 0 if same else 1
+        if not worker_kills:
+            print("no worker was alive when it was to be killed, so nothing was shown of that; try another --seed")
+    return 0 if same and worker_kills else 1
 
 
 if __name__ == "__main__":
