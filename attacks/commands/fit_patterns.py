@@ -36,7 +36,7 @@ class FitPatterns:
     split: Literal["train", "test"] = "train"
     """Which images of the data set."""
     limit: int | None = None
-    """Number of images; all by default."""
+    """Number of images, drawn with seed 0 as data sets are stored class by class; all by default."""
     batch: int = 32
     """Images in one pass."""
     device: str = "cpu"
@@ -60,7 +60,7 @@ class FitPatterns:
                     "delete it"
                 )
             try:
-                for x in self._batches(network, images, range(fit.samples, count)):
+                for x in self._batches(network, images, images.drawn(count), fit.samples):
                     fit.add(x.to(self.device))
                     fit.save(unfinished)
             except KeyboardInterrupt:
@@ -76,10 +76,10 @@ class FitPatterns:
         words = json.dumps([images.names, images.labels.tolist()])
         return f"{self.data} {self.split} {hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
-    def _batches(self, network: Network, images: ImageSet, todo: range) -> Iterator[Tensor]:
+    def _batches(self, network: Network, images: ImageSet, order: list[int], done: int) -> Iterator[Tensor]:
         """Batches in order, so that a fit that goes on sees the same images as one that was never stopped."""
-        with tqdm(total=todo.stop, initial=todo.start, desc="patterns", unit="image", file=sys.stderr) as bar:
-            for start in range(todo.start, todo.stop, self.batch):
-                part = range(start, min(start + self.batch, todo.stop))
+        with tqdm(total=len(order), initial=done, desc="patterns", unit="image", file=sys.stderr) as bar:
+            for start in range(done, len(order), self.batch):
+                part = order[start : start + self.batch]
                 yield images.inputs(network, part)
                 bar.update(len(part))
