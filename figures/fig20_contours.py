@@ -19,8 +19,7 @@ from figures._script import Budget
 
 BUDGET = Budget(network="2-50-1, untrained", n=40_401, steps=0, minutes=0.2)
 _REGIONS, _CUTS = 20, 6
-# Over this way a bend is seen: a twentieth of the plot's width, 2.5 mm in print. "Visibly reduced": less than half.
-# Both were set before the turns were computed.
+# Over this way a bend is seen, 2.5 mm in print; "visibly reduced" is less than half. Set before turns were computed.
 _VISIBLE, _REDUCED = 0.1, 0.5
 
 
@@ -63,8 +62,7 @@ def _bounds(seed: int, beta: float, regions: int) -> Array:
 def claims(data: Data) -> dict[str, Claim]:
     """What the paper says, and that no curvature on the grid exceeds its region's bound."""
     smooth, rough = np.nanmax(data["softplus_turn"]), np.nanmax(data["relu_turn"])  # ReLU has no normal at 0
-    ratio = _attained(data) / data["bound"]
-    n = data["curvature"].size
+    ratio, n = _attained(data) / data["bound"], data["curvature"].size
     return {
         f"softplus with beta = {float(data['beta']):g} visibly reduces the curvature compared to ReLU": Claim(
             expected=True, holds=smooth < _REDUCED * rough, value=smooth / rough, n=n,

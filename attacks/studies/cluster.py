@@ -85,7 +85,7 @@ def _local_cluster(workers: int, threads: int) -> LocalCluster:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any free port: with None a second study warns of the first one's
                 env=dict.fromkeys(_THREAD_VARIABLES, str(threads)),
                 silence_logs=logging.CRITICAL,
             )
