@@ -53,9 +53,8 @@ def test_patterns_that_a_network_brings_are_used(patterns, tmp_path, monkeypatch
     assert (own / "maps.safetensors").read_bytes() == (filed / "maps.safetensors").read_bytes()
 
 
-def test_a_fit_that_was_interrupted_goes_on_to_the_same_bytes(patterns, tmp_path, monkeypatch, capsys):
-    """Oracle: an undisturbed fit."""
-    out = tmp_path / "digits.safetensors"
+def _interrupted_fit(out, monkeypatch):
+    """A fit that Ctrl-C ends after its first batch of 16."""
     add = PatternFit.add
 
     def stop(self, x):
@@ -63,11 +62,17 @@ def test_a_fit_that_was_interrupted_goes_on_to_the_same_bytes(patterns, tmp_path
             raise KeyboardInterrupt
         add(self, x)
 
-    monkeypatch.setattr(fit_patterns.PatternFit, "add", stop)
-    assert main([*FIT, "--out", str(out)]) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(fit_patterns.PatternFit, "add", stop)
+        assert main([*FIT, "--out", str(out)]) == 1
+
+
+def test_a_fit_that_was_interrupted_goes_on_to_the_same_bytes(patterns, tmp_path, monkeypatch, capsys):
+    """Oracle: an undisturbed fit."""
+    out = tmp_path / "digits.safetensors"
+    _interrupted_fit(out, monkeypatch)
     assert "interrupted after 16 of 40" in capsys.readouterr().err
     assert not out.exists()
-    monkeypatch.undo()
     assert main([*FIT, "--out", str(out)]) == 0
     assert out.read_bytes() == patterns.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["digits.safetensors"]
@@ -107,16 +112,7 @@ def test_bad_input_is_one_clear_paragraph_with_status_two(arguments, words, tmp_
 def test_an_unfinished_fit_goes_on_with_the_same_network_and_data_only(changes, words, tmp_path, monkeypatch, capsys):
     """Oracle: the error's text; the file stays; the command that began the fit ends it."""
     out = tmp_path / "p.safetensors"
-    add = PatternFit.add
-
-    def stop(self, x):
-        if self.samples >= 16:
-            raise KeyboardInterrupt
-        add(self, x)
-
-    monkeypatch.setattr(fit_patterns.PatternFit, "add", stop)
-    assert main([*FIT, "--out", str(out)]) == 1
-    monkeypatch.undo()
+    _interrupted_fit(out, monkeypatch)
     before = out.with_name("p.safetensors.unfinished").read_bytes()
     assert main([*FIT, *changes, "--out", str(out)]) == 2
     assert f"expected an unfinished fit of {words}" in capsys.readouterr().err
