@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from attacks.config import AttackConfig
+from attacks.config import AttackConfig, has_own_row
 from attacks.defences import Defence
 from attacks.diagnostics import CurvatureTrace
 from attacks.ghorbani import check_options, ghorbani
@@ -57,7 +57,7 @@ def check_attack(attack: str, config: AttackConfig | None = None, *, pixels: int
     """
     if attack == "on_level_set" and config is not None:
         fixed_beta(config)
-    if attack.startswith("ghorbani"):
+    if has_own_row(attack):
         check_options(pixels=pixels, **options)
         if config is not None:
             config.require_plain(attack)
