@@ -14,7 +14,7 @@ not. The least gives the chord :math:`\|n(y) - n(x)\| \le 2\sin(\theta/2)`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from curvature.bounds.bound import Bound
 from curvature.bounds.entrywise_local import entrywise_local
 from curvature.bounds.first_order_local import GradientRemainder, LocalExpansion, expand
-from curvature.bounds.operator_local import Layers, OperatorExpansion, Remainder, expand_in_norms
+from curvature.bounds.operator_local import OperatorExpansion, Remainder, expand_in_norms
 from curvature.bounds.rounding import gradient_with_error, up
+from curvature.bounds.weighted_forms import Layers
 from curvature.derivatives import require_finite
 from curvature.errors import NoCertificateError, UnsupportedModuleError
 from curvature.feedforward import FeedForward, unroll
@@ -224,26 +225,30 @@ def certify_radii(  # noqa: PLR0913
 ) -> list[Certificate]:
     """The certificates of a network that is given as matrices; see ``explanation_bounds``.
 
+    Balls are taken in ascending order up to the first of which nothing is proven: those that contain it are not tried.
     ``layers`` gives what the bounds of wide networks share; by default it is made anew.
     """
+    certificates: dict[float, Certificate] = {}
+    ascending = sorted(set(radii))
     try:
         G, off = gradient_with_error(net, x)
-        ascending = sorted(set(radii))
-        balls = dict(zip(ascending, _balls(net, x, ascending, curvature, layers), strict=True))
-    except NoCertificateError as error:
-        return [_vacuous(radius, str(error)) for radius in radii]
-    norm = float(torch.linalg.vector_norm(G))
-    off = up(2 * off / norm)  # ||a/||a|| - b/||b|| || <= 2 ||a - b||/||a||
-    certificates = {}
-    for radius, ball in balls.items():
-        certificate = _certificate(ball, norm, radius)
-        if not certificate.vacuous:
+        norm = float(torch.linalg.vector_norm(G))
+        off = up(2 * off / norm)  # ||a/||a|| - b/||b|| || <= 2 ||a - b||/||a||
+        reason = ""
+        for radius, ball in zip(ascending, _balls(net, x, ascending, curvature, layers), strict=True):
+            certificate = _certificate(ball, norm, radius)
+            if certificate.vacuous:
+                certificates[radius] = certificate
+                reason = f"it contains the ball of radius {radius:g}, of which nothing is proven: {certificate.reason}"
+                break
             change = map_change_bound(G / norm, certificate.change_bound, channels=channels, error=off)
             certificate = replace(certificate, map_change_bound=change)
             if not curvature:
                 certificate = replace(certificate, curvature_bound=None, reason="")
-        certificates[radius] = certificate
-    return [certificates[radius] for radius in radii]
+            certificates[radius] = certificate
+    except NoCertificateError as error:
+        reason = str(error)
+    return [certificates.get(radius) or _vacuous(radius, reason) for radius in radii]
 
 
 class _Ball(NamedTuple):
@@ -256,25 +261,24 @@ class _Ball(NamedTuple):
 
 def _balls(
     net: FeedForward, x: Tensor, radii: list[float], curvature: bool, layers: Callable[[], Layers] | None
-) -> list[_Ball]:
+) -> Iterator[_Ball]:
     """Rung 8, or rung 7 in its two forms where the third derivative is too large to be stored."""
     try:
         expansion = expand(net, x)
     except NoCertificateError:
-        in_norms = _operator_balls(net, x, radii, curvature, layers)
-        if max(map(len, net.weights)) * len(x) > _WIDE:
-            return in_norms
-        entrywise = [_entrywise_ball(net, x, radius) for radius in radii]
-        return [_better(*pair) for pair in zip(in_norms, entrywise, strict=True)]
+        wide = max(map(len, net.weights)) * len(x) > _WIDE
+        for radius, ball in zip(radii, _operator_balls(net, x, radii, curvature, layers), strict=True):
+            yield ball if wide else _better(ball, _entrywise_ball(net, x, radius))
+        return
     remainders = expansion.gradient_remainders(radii, shells=_SHELLS)
-    return [_ball(expansion, radius, G2, curvature) for radius, G2 in zip(radii, remainders, strict=True)]
+    for radius, G2 in zip(radii, remainders, strict=True):
+        yield _ball(expansion, radius, G2, curvature)
 
 
 def _operator_balls(
     net: FeedForward, x: Tensor, radii: list[float], curvature: bool, layers: Callable[[], Layers] | None
-) -> list[_Ball]:
+) -> Iterator[_Ball]:
     expansion = expand_in_norms(net, x, layers() if layers else None)
-    balls = []
     for radius, G2 in zip(radii, expansion.gradient_remainders(radii, shells=_SHELLS), strict=True):
         bound = Bound(exactness="none", reason=f"the deviation of the Hessian overflows at radius {radius}")
         if G2 is not None:
@@ -285,8 +289,7 @@ def _operator_balls(
                 except NoCertificateError as error:
                     bound = replace(bound, reason=str(error))
         angle = angle_bound(expansion, G2, bound, radius)
-        balls.append(_Ball(angle, _gradient_norm(expansion, G2, bound, radius), bound))
-    return balls
+        yield _Ball(angle, _gradient_norm(expansion, G2, bound, radius), bound)
 
 
 def _better(first: _Ball, second: _Ball) -> _Ball:

@@ -20,7 +20,7 @@ normal and tangent, so the turning of the tangent space costs nothing to first o
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -112,8 +112,8 @@ class LocalExpansion:
             raise NoCertificateError(f"the remainder of the gradient overflows at radius {radius}")
         return result
 
-    def gradient_remainders(self, radii: Sequence[float], *, shells: int) -> list[GradientRemainder | None]:
-        r"""Bounds of :math:`G_2` on concentric balls, from one sequence of shells.
+    def gradient_remainders(self, radii: Sequence[float], *, shells: int) -> Iterator[GradientRemainder | None]:
+        r"""Bounds of :math:`G_2` on concentric balls, from one sequence of shells, each made when it is asked for.
 
         :math:`G_2 = \tfrac12 T[u]u + \int_0^1 R(tu)u\,dt`; the Taylor model's remainder on the
         ball of radius s obeys :math:`\|R(tu)\| \le t^2\rho(s)` for |u| = s, so that the shell
@@ -121,16 +121,15 @@ class LocalExpansion:
 
         Args:
             radii: In ascending order, without repetition.
-            shells: Of a ball alone; one that contains another has as many as keep them no wider.
+            shells: Of a ball alone; one that contains another has as many as keep them about as wide.
 
-        Returns:
+        Yields:
             One result a radius; None from the first on that overflows.
         """
-        results: list[GradientRemainder | None] = []
         inner, before = 0.0, 0.0
-        for radius in radii:
-            parts = max(1, math.ceil(shells * (radius - before) / max(radius, TINY) - 1e-9))
-            edges = [before + (radius - before) * i / parts for i in range(parts)] + [radius]
+        for i, radius in enumerate(radii):
+            parts = max(1, round(shells * (radius - before) / max(radius, TINY)))
+            edges = [before + (radius - before) * j / parts for j in range(parts)] + [radius]
             for below, s in pairwise(edges):
                 layers = taylor_model(self.centre, s, self.model)
                 R = remainder(self.centre.weights, layers, s)
@@ -140,17 +139,15 @@ class LocalExpansion:
             slack = self.slack(layers, radius)
             rest = up(inner + self.gradient_error + 2 * radius * slack)
             if not math.isfinite(rest):
-                return results + [None] * (len(radii) - len(results))
+                yield from [None] * (len(radii) - i)
+                return
             half, before = radius * radius / 2, radius
-            results.append(
-                GradientRemainder(
-                    whole=up(half * self.T_norm + rest),
-                    tangent=up(half * self.T_tangent + rest),
-                    normal=up(half * max(self.T_down, 0.0) + rest),
-                    hessian=up(self.H_norm + radius * self.T_norm + rho + slack),
-                )
+            yield GradientRemainder(
+                whole=up(half * self.T_norm + rest),
+                tangent=up(half * self.T_tangent + rest),
+                normal=up(half * max(self.T_down, 0.0) + rest),
+                hessian=up(self.H_norm + radius * self.T_norm + rho + slack),
             )
-        return results
 
     def slack(self, layers: list[Layer], radius: float) -> float:
         """Bound on what rounding does to H_c, T[u] and R together, in the spectral norm."""

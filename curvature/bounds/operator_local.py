@@ -22,13 +22,11 @@ See ``docs/derivations.md``, section 1a.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-import scipy.sparse
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -48,40 +46,11 @@ from curvature.bounds.rounding import (
     spectral_norm_bound,
     up,
 )
+from curvature.bounds.weighted_forms import Layers, form_bound, small_form, weighted_form, weighted_norm
 from curvature.errors import NoCertificateError
 from curvature.feedforward import FeedForward
 
-_SPARSE = 2**20  # numbers in a matrix from which zeros are worth skipping
 _STEEPEST = {1: 0.0963, 2: 0.1251}  # above the largest third and fourth derivative of softplus at beta = 1
-
-
-class Merged(NamedTuple):
-    """A matrix as ``C[:, groups]``: equal columns, as those of one pooling window, are kept once."""
-
-    C: Tensor
-    groups: Tensor
-
-    def pool(self, v: Tensor) -> Tensor:
-        """Sums of the rows (or numbers) of ``v`` over each set of equal columns."""
-        return torch.zeros(self.C.shape[1], *v.shape[1:], dtype=v.dtype).index_add_(0, self.groups, v)
-
-
-class Layers:
-    """What the bounds need of the matrices alone; serves all points, radii and classes of a network."""
-
-    def __init__(self, weights: tuple[Tensor, ...]) -> None:
-        self.weights = weights
-        self.merged = [_merge(W) for W in weights[1:]]
-        first = weights[0]
-        sparse = first.numel() >= _SPARSE and float((first != 0).double().mean()) < 0.1
-        self.first = scipy.sparse.csr_array(first.numpy()) if sparse else None
-
-    def first_form(self, weights: Tensor) -> Tensor:
-        """``W_1^T diag(weights) W_1``."""
-        if self.first is None:
-            return _form(self.weights[0], weights)
-        scaled = self.first.multiply(weights.numpy()[:, None]).tocsr()
-        return torch.from_numpy((self.first.T @ scaled).toarray())
 
 
 class Deviation(NamedTuple):
@@ -143,18 +112,17 @@ class OperatorExpansion:
     PH_norm: float
     Hn_norm: float
 
-    def gradient_remainders(self, radii: Sequence[float], *, shells: int) -> list[Remainder | None]:
+    def gradient_remainders(self, radii: Sequence[float], *, shells: int) -> Iterator[Remainder | None]:
         r"""Bounds of :math:`G_2 = \int_0^1 (H(x + tu) - H)u\,dt` on concentric balls, ascending radii.
 
         The deviation is at most :math:`(t/s)D(s)` at distance t <= s, so that the shell between s' and s
-        adds at most :math:`\|D(s)\|(s^2 - s'^2)/(2s)`, and its width times the rounding error of H. None from the
-        first radius on that overflows.
+        adds at most :math:`\|D(s)\|(s^2 - s'^2)/(2s)`, and its width times the rounding error of H. Each is made
+        when it is asked for; None from the first radius on that overflows.
         """
-        results: list[Remainder | None] = []
         whole, normal, before = 0.0, 0.0, 0.0
-        for radius in radii:
-            parts = max(1, math.ceil(shells * (radius - before) / max(radius, TINY) - 1e-9))
-            edges = [before + (radius - before) * i / parts for i in range(parts)] + [radius]
+        for i, radius in enumerate(radii):
+            parts = max(1, round(shells * (radius - before) / max(radius, TINY)))
+            edges = [before + (radius - before) * j / parts for j in range(parts)] + [radius]
             for below, s in pairwise(edges):
                 deviation = self.deviation(s)
                 share = (s - below) * (s + below) / max(2 * s, TINY)
@@ -163,10 +131,10 @@ class OperatorExpansion:
                 normal += up(math.sqrt(max(deviation.norm * deviation.normal, 0.0)) * share + fixed)
             before = radius
             if not math.isfinite(whole + normal):
-                return results + [None] * (len(radii) - len(results))
+                yield from [None] * (len(radii) - i)
+                return
             rest, part = up(whole + self.gradient_error), up(normal + self.gradient_error)
-            results.append(Remainder(rest, rest, part, up(self.H_norm + deviation.norm), deviation))
-        return results
+            yield Remainder(rest, rest, part, up(self.H_norm + deviation.norm), deviation)
 
     def deviation(self, radius: float) -> Deviation:
         """The Loewner bound of H(y) - H on the ball, rounding included."""
@@ -285,7 +253,7 @@ def expand_in_norms(net: FeedForward, x: Float[Tensor, " n"], layers: Layers | N
     H = torch.zeros(len(x), len(x), dtype=x.dtype)
     for i, J in enumerate(A):
         w = curves.sensitivities[i] * curves.bends[i]
-        H = H + (layers.first_form(w) if i == 0 else _form(J, w))
+        H = H + (layers.first_form(w) if i == 0 else weighted_form(J, w))
     H = (H + H.T) / 2
     if not (torch.isfinite(H).all() and all(torch.isfinite(k).all() for k in K)):
         raise NoCertificateError("the Hessian at x overflows")
@@ -375,7 +343,7 @@ class _Sweep:
             rows = torch.stack([(squares @ w).sqrt() * size for w, size in parts]).sum(0) * (1 + 1e-11)
             if i > 1:  # the last one is never asked for
                 outer = W.pool(self.slope[i - 1])
-                K_moved = up(sum(_weighted_norm(W.C, w, outer) * size for w, size in parts))
+                K_moved = up(sum(weighted_norm(W.C, w, outer) * size for w, size in parts))
             rows = row_norm_bounds(centre.K[i - 1]) + rows + centre.relative * centre.K_abs[i - 1]
             direct = W.C.abs().T @ (self.delta[i] * F + self.slope[i] * phi) * (1 + 1e-11)
             phi = torch.minimum(self.radius * rows, direct)[W.groups]
@@ -390,8 +358,8 @@ class _Sweep:
             ratio = (K / A.clamp_min(TINY)).clamp(1e-100, 1e100)
             weights = gamma_ + self.delta[i] * ratio
             pooled = centre.layers.merged[i].pool(self.delta[i] / ratio)
-            self.D = self.D + _form(centre.K[i], pooled)
-        self.D = self.D + (centre.layers.first_form(weights) if i == 0 else _form(centre.A[i], weights))
+            self.D = self.D + weighted_form(centre.K[i], pooled)
+        self.D = self.D + (centre.layers.first_form(weights) if i == 0 else weighted_form(centre.A[i], weights))
         A_abs, K_abs = centre.A_abs[i], centre.K_abs[i][index]
         scale = (gamma_ * A_abs.square() + 2 * self.delta[i] * K_abs * A_abs).sum()
         fixed = up(centre.relative * float((centre.F_abs[i] * self.bend[i] * A_abs.square()).sum()))
@@ -406,9 +374,9 @@ class _Sweep:
     def _norm(self, i: int, weights: Tensor) -> float:
         r"""Bound of :math:`\|\sqrt w A_i\|`."""
         centre = self.centre
-        form = centre.layers.first_form(weights) if i == 0 else _small_form(centre.A[i], weights)
+        form = centre.layers.first_form(weights) if i == 0 else small_form(centre.A[i], weights)
         rounding = centre.relative * math.sqrt(float((weights * centre.A_abs[i].square()).sum()))
-        return up(math.sqrt(_form_bound(form, len(weights))) + rounding)
+        return up(math.sqrt(form_bound(form, len(weights))) + rounding)
 
     def _sensitivity_norm(self, i: int, weights: Tensor) -> float:
         r"""Bound of :math:`\|\sqrt w K_i\|`."""
@@ -417,42 +385,14 @@ class _Sweep:
             return 0.0
         pooled = centre.layers.merged[i].pool(weights)
         rounding = centre.relative * math.sqrt(float((pooled * centre.K_abs[i].square()).sum()))
-        return up(math.sqrt(_form_bound(_small_form(centre.K[i], pooled), len(weights))) + rounding)
+        return up(math.sqrt(form_bound(small_form(centre.K[i], pooled), len(weights))) + rounding)
 
     def moved_norm(self, i: int, weights: Tensor) -> float:
         r"""Bound of :math:`\|\sqrt w \Delta_i\|` on the ball."""
         if i == 0:
             return 0.0
         W = self.centre.layers.merged[i - 1]
-        first = _weighted_norm(W.C, weights, W.pool(self.delta[i - 1])) * self.turned[i - 1]
+        first = weighted_norm(W.C, weights, W.pool(self.delta[i - 1])) * self.turned[i - 1]
         if not self.moved[i - 1]:
             return up(first)
-        return up(first + _weighted_norm(W.C, weights, W.pool(self.slope[i - 1])) * self.moved[i - 1])
-
-
-def _merge(W: Tensor) -> Merged:
-    columns = np.ascontiguousarray(W.T.numpy())
-    keys = columns.view(np.dtype((np.void, columns.shape[1] * columns.itemsize))).ravel()
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    return Merged(W[:, torch.from_numpy(first)].contiguous(), torch.from_numpy(inverse))
-
-
-def _form(A: Tensor, weights: Tensor) -> Tensor:
-    return A.T @ (weights[:, None] * A)
-
-
-def _small_form(A: Tensor, weights: Tensor) -> Tensor:
-    r"""The smaller of :math:`A^TwA` and :math:`\sqrt w AA^T\sqrt w`, which share their largest eigenvalue."""
-    B = weights.sqrt()[:, None] * A
-    return B @ B.T if len(B) < B.shape[1] else B.T @ B
-
-
-def _form_bound(form: Tensor, terms: int) -> float:
-    """The largest eigenvalue of a computed form with weights >= 0, its own rounding included."""
-    trace = float(form.diagonal().sum())
-    return positive_form_bound((form + form.T) / 2) + 4 * gamma(2 * (terms + len(form)) + 64) * trace + TINY
-
-
-def _weighted_norm(C: Tensor, left: Tensor, right: Tensor) -> float:
-    r"""Bound of :math:`\|\sqrt{left}\,C\sqrt{right}\|` for weights >= 0."""
-    return up(math.sqrt(_form_bound(_small_form(right.sqrt() * C, left), max(C.shape))))
+        return up(first + weighted_norm(W.C, weights, W.pool(self.slope[i - 1])) * self.moved[i - 1])

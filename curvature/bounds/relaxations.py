@@ -53,8 +53,8 @@ def derivative_range(
     """
     points = [z - R, z + R]
     for extremum in _EXTREMA.get(order, ()):
-        points += [torch.clamp(torch.full_like(z, t / beta), z - R, z + R) for t in {extremum, -extremum}]
-    values = torch.stack([derivative(point, beta, order) for point in points])
+        points += [torch.clamp(torch.full_like(z, t / beta), points[0], points[1]) for t in {extremum, -extremum}]
+    values = derivative(torch.stack(points), beta, order)
     low, high = values.amin(0), values.amax(0)
     # (q - p) and 1 - 6pq cancel, so their margin is relative to beta times the order below.
     scale = values.abs().amax(0) + (beta ** (order - 2) * _even_range(z, R, beta) if order > 2 else 0.0)

@@ -10,8 +10,9 @@ from torch import nn
 
 from curvature.bounds.entrywise_local import entrywise_local
 from curvature.bounds.first_order_local import first_order_local
-from curvature.bounds.operator_local import Layers, expand_in_norms, operator_local
+from curvature.bounds.operator_local import expand_in_norms, operator_local
 from curvature.bounds.rounding import largest_eigenvalue_bound, positive_form_bound
+from curvature.bounds.weighted_forms import Layers
 from curvature.feedforward import FeedForward, feed_forward
 from curvature.networks import soften
 from curvature.search import Ascent, attained_change, attained_curvature
