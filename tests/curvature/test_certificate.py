@@ -3,6 +3,7 @@
 import math
 from dataclasses import astuple
 from importlib import import_module
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from curvature.bounds.bound import Bound
 from curvature.bounds.first_order_local import expand
+from curvature.bounds.third_derivative import taylor_model
 from curvature.certificate import (
     Certifier,
     angle_bound,
@@ -79,6 +81,23 @@ def test_balls_inside_each_other_share_shells_and_stay_certified(seed, n, hidden
         normals = G / G.norm(dim=1, keepdim=True)
         assert float((normals - normals[0]).norm(dim=1).max()) <= certificate.change_bound * (1 + 1e-12) + 1e-14
         assert float(G.norm(dim=1).min()) >= certificate.gradient_norm_bound * (1 - 1e-12)
+
+
+def test_no_ball_is_tried_that_contains_one_of_which_nothing_is_proven():
+    """Oracle: how many shells are asked for; the reason names the smaller ball, and the other certificates stay."""
+    net, x, first = tiny_network(0, 4, 6, 6, beta=5.0), normal(3, 4), "curvature.bounds.first_order_local.taylor_model"
+    (alone,) = certify_radii(net, x, [0.01])
+    with patch(first, wraps=taylor_model) as model:
+        certificates = certify_radii(net, x, [1e5, 0.01, 1e3, 1e4])
+        shells = model.call_count
+        certify_radii(net, x, [0.01, 1e3])
+
+    assert model.call_count == 2 * shells
+    assert [c.vacuous for c in certificates] == [True, False, True, True]
+    assert certificates[1] == alone
+    assert "contains the ball of radius 1000" in certificates[0].reason
+    assert "contains" not in certificates[2].reason
+    assert "contains the ball of radius 1000" in certificates[3].reason
 
 
 def test_many_radii_of_a_module_agree_with_one_at_a_time():
