@@ -234,14 +234,10 @@ class Correlate:
             return 1 if failed else 0
         for name, claim in report["claims"].items():
             print(f"{'holds' if claim['holds'] else 'FAILS'}: {name}: {claim['value']:.6g} (n = {claim['n']})")
-        for beta, radius in report.get("certified_radius", {}).items():
-            print(f"beta = {beta}: certificates say something for >= 90 % of images up to r = {radius:g}")
-        for attack, end in report.get("local", {}).items():
-            if attack != "level":
-                print(
-                    f"{attack}: Spearman >= {report['local']['level']} up to beta r = {end['holds_to']:g}, "
-                    f"nowhere from {end['lost_from']:g} on"
-                )
+        if "local" in report:
+            from attacks.correlation.analysis import in_words
+
+            print("\n".join(in_words(report["certified_radius"], report["local"])))
         print("\n".join(report["files"]))
         return 1 if failed else 0
 

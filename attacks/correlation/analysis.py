@@ -1,5 +1,6 @@
 """What the table of triples says: rank correlations by cell, where the local picture ends, the claims."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from attacks.correlation.ranks import Array, bootstrap, holm, partial_spearman, 
 from attacks.correlation.table import broken_bounds, violations
 
 ATTACKS = {"surface": "lambda_max", "free": "ph_over_g"}  # each attack with the number that theory gives it
+WHERE = {"surface": "on the level set", "free": "free in the ball"}
 PREDICTORS = (
     "lambda_max", "ph_over_g", "h", "h_over_g", "g", "margin", "confidence", "anchored_over_g",
     *(f"{name}_over_g" for name in CONSTANTS), "certificate", "rung7", "rung8",
@@ -160,6 +162,26 @@ def certified_radii(middle: pd.DataFrame, *, share: float = 0.9) -> dict[str, fl
         else 0.0
         for beta in middle["beta"].unique()
     }
+
+
+def in_words(radii: dict[str, float], local: dict[str, Any]) -> list[str]:
+    """``certified_radii`` and the ends of the local picture, in sentences.
+
+    Args:
+        radii: By beta.
+        local: ``level``, and ``end_of_local_picture`` by attack.
+    """
+    words = [
+        f"beta = {beta}: certificates say something for at least 90 % of images "
+        + (f"up to r = {radius:g}" if radius else "at no radius here")
+        for beta, radius in radii.items()
+    ]
+    for attack, where in WHERE.items():
+        holds, lost = local[attack]["holds_to"], local[attack]["lost_from"]
+        to = "not even at the smallest beta r here" if math.isnan(holds) else f"in every cell up to beta r = {holds:g}"
+        end = "" if math.isinf(lost) else f", in none from {lost:g} on"
+        words.append(f"{where}: Spearman with the attack's own number >= {local['level']:g} {to}{end}")
+    return words
 
 
 def claims(table: pd.DataFrame, found: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attacks.correlation.analysis import ATTACKS, GIVEN, LOCAL
+from attacks.correlation.analysis import ATTACKS, GIVEN, LOCAL, WHERE, in_words
 from attacks.correlation.certificates import VACUOUS
 from attacks.plots import png_of
 from attacks.report.page import environment, svg_uri
@@ -20,7 +20,6 @@ _NAMES = {
     "singla_feizi_2020_over_g": "Singla and Feizi over ||G||", "entesari_2024_over_g": "Entesari et al. over ||G||",
     "certificate": "certificate of the ball", "rung7": "rung 7 on the ball", "rung8": "rung 8 on the ball",
 }  # fmt: skip
-_WHERE = {"surface": "on the level set", "free": "free in the ball"}
 _SCATTER = 4  # cells drawn as scatter plots for each attack
 
 
@@ -41,10 +40,11 @@ def correlation_page(report: dict[str, Any], table: pd.DataFrame, found: pd.Data
             claims=[
                 (name, claim["holds"], _text(claim["value"]), claim["n"]) for name, claim in report["claims"].items()
             ],
+            words=in_words(report["certified_radius"], report["local"]),
             overview=svg_uri(plot_overview(found, middle)),
             scatter=svg_uri(plot_scatter(table)),
             shares=svg_uri(plot_shares(table)) if (table["certificate"] < VACUOUS).any() else "",
-            attacks=[(_WHERE[attack], _pivot(found, attack)) for attack in ATTACKS],
+            attacks=[(WHERE[attack], _pivot(found, attack)) for attack in ATTACKS],
             cells=[_cells(row) for row in middle.to_dict("records")],
             controls=_controls(found),
         )
@@ -75,7 +75,7 @@ def _draw_decay(axes: Axes, found: pd.DataFrame) -> None:
         rows = found[(found["attack"] == attack) & (found["predictor"] == predictor)]
         product = rows["beta"] * rows["radius"]
         error = np.clip([rows["rho"] - rows["low"], rows["high"] - rows["rho"]], 0, None)
-        label = f"{_WHERE[attack]}, {_NAMES[predictor]}"
+        label = f"{WHERE[attack]}, {_NAMES[predictor]}"
         axes.errorbar(product, rows["rho"], error, fmt=marker, ms=3.5, lw=0.7, color=colour, label=label, alpha=0.8)
     axes.axhline(LOCAL, color="0.5", lw=0.8, ls=":")
     axes.axhline(0, color="0.5", lw=0.8)
@@ -91,6 +91,8 @@ def _draw_medians(axes: Axes, middle: pd.DataFrame) -> None:
              ("certificate", "certified", "C2", "^-"), ("sign_aware", "rung 5's constant r / ||G||", "C4", "--"),
              ("paper", r"the paper's $\beta C r / \|G\|$", "C3", "--"))  # fmt: skip
     for column, label, colour, style in lines:
+        if not np.isfinite(rows[column]).any():  # no such bound for this network
+            continue
         axes.plot(rows["beta"], rows[column], style, color=colour, ms=3.5, lw=1, label=label)
     axes.axhline(VACUOUS, color="0.5", lw=0.8, ls=":")
     axes.set(xscale="log", yscale="log", xlabel=r"$\beta$", ylabel=rf"median $\|n(y)-n(x)\|$, $r = {radius:g}$")
@@ -109,7 +111,7 @@ def plot_scatter(table: pd.DataFrame) -> Figure:
             x = cell[predictor] * radius
             _draw_points(grid[row][column], x, cell[f"attained_{attack}"], f"C{row}")
             grid[row][column].set_xlabel(f"{_NAMES[predictor]} times r", fontsize=8)
-            grid[row][column].set_ylabel(f"attained {_WHERE[attack]}" if column == 0 else "", fontsize=8)
+            grid[row][column].set_ylabel(f"attained {WHERE[attack]}" if column == 0 else "", fontsize=8)
         grid[0][column].set_title(rf"$\beta = {beta:g}$, $r = {radius:g}$", fontsize=9)
         axes = grid[2][column]
         for row, attack in enumerate(ATTACKS):
@@ -183,7 +185,7 @@ def _controls(found: pd.DataFrame) -> list[list[str]]:
         part = found[(found["attack"] == attack) & (found["predictor"] == predictor)]
         for row in part.to_dict("records"):
             rows.append([
-                _WHERE[attack], f"{row['beta']:g}", f"{row['radius']:g}", f"{row['beta'] * row['radius']:.3g}",
+                WHERE[attack], f"{row['beta']:g}", f"{row['radius']:g}", f"{row['beta'] * row['radius']:.3g}",
                 _interval(row, ""), f"{row['p_holm']:.1g}",
                 *(text for kind in GIVEN for text in (_interval(row, f"{kind}_"), f"{row[f'{kind}_p_holm']:.1g}")),
                 str(int(row["n"])),

@@ -1,6 +1,7 @@
 """The experiment as a whole: parts, resuming, violations, claims, page and command line."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from attacks.correlation.analysis import (
     claims,
     correlations,
     end_of_local_picture,
+    in_words,
 )
 from attacks.correlation.ascent import Ascent
 from attacks.correlation.measurements import measure
@@ -93,6 +95,20 @@ def test_bounds_below_their_values_at_the_image_are_counted(measured):
         row = planted.index[np.isfinite(planted[name])][0]
         planted.loc[row, name] = np.nextafter(planted.loc[row, attained], 0)
         assert broken_bounds(planted) == {key: int(key == name) for key in broken_bounds(table)}
+
+
+def test_where_certificates_and_the_local_picture_end_is_said_in_words():
+    """Oracle: by hand, with no certificate, with no cell below the end, and with no end."""
+    ends = {"surface": {"holds_to": 0.2, "lost_from": 1.0}, "free": {"holds_to": math.nan, "lost_from": 0.5}}
+
+    words = in_words({"1": 0.2, "5": 0.0}, {"level": 0.9, **ends})
+
+    assert words[0].endswith("at least 90 % of images up to r = 0.2")
+    assert words[1].endswith("at least 90 % of images at no radius here")
+    assert words[2].endswith(">= 0.9 in every cell up to beta r = 0.2, in none from 1 on")
+    assert words[3].endswith(">= 0.9 not even at the smallest beta r here, in none from 0.5 on")
+    ends["surface"]["lost_from"] = math.inf
+    assert in_words({}, {"level": 0.9, **ends})[0].endswith("up to beta r = 0.2")
 
 
 def test_certified_radii_by_hand():
