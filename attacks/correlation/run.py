@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -66,6 +67,14 @@ def _measured(
 
 
 def _start_worker() -> None:
-    """One thread a process; Ctrl-C is the parent's to handle."""
+    """One thread a process; Ctrl-C is the parent's to handle, and none outlives a parent that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

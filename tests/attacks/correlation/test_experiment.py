@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 
@@ -178,7 +179,10 @@ def test_two_processes_give_the_same_bytes(measured, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_of_two_processes_that_is_stopped_goes_on_to_the_same_triples(number, tmp_path, capsys):
-    """Oracle: an undisturbed run, byte for byte; the signal goes to the whole process group, as from a terminal."""
+    """Oracle: an undisturbed run, byte for byte, and the system's table of processes: no worker outlives its parent.
+
+    Ctrl-C goes to the whole process group, as from a terminal, and a kill to the parent alone, as where memory ends.
+    """
     words = ["correlate", "--betas", "1", "2", "--radii", "0.01", "0.3", "--images", "40", "--steps", "4", "--quick"]
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     command = [sys.executable, "-m", "attacks", *words, "--workers", "2", "--out", str(stopped)]
@@ -186,11 +190,14 @@ def test_a_run_of_two_processes_that_is_stopped_goes_on_to_the_same_triples(numb
     while not list(stopped.glob("parts/*.safetensors")):
         assert process.poll() is None
         time.sleep(0.02)
-    os.killpg(process.pid, number)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, number) if number == signal.SIGKILL else os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=400)
     assert process.returncode == (1 if number == signal.SIGINT else -number)
     assert ("the same command goes on" in errors) == (number == signal.SIGINT)
     assert "Traceback" not in errors
+    assert len(workers) >= 2
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
     assert not (stopped / "triples.csv").exists()
     assert main([*words, "--workers", "1", "--out", str(whole)]) == 0
     capsys.readouterr()
