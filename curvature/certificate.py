@@ -234,18 +234,14 @@ def certify_radii(  # noqa: PLR0913
         G, off = gradient_with_error(net, x)
         norm = float(torch.linalg.vector_norm(G))
         off = up(2 * off / norm)  # ||a/||a|| - b/||b|| || <= 2 ||a - b||/||a||
-        reason = ""
         for radius, ball in zip(ascending, _balls(net, x, ascending, curvature, layers), strict=True):
-            certificate = _certificate(ball, norm, radius)
-            if certificate.vacuous:
-                certificates[radius] = certificate
-                reason = f"it contains the ball of radius {radius:g}, of which nothing is proven: {certificate.reason}"
+            found = certificates[radius] = _certificate(ball, norm, radius)
+            if found.vacuous:
+                reason = f"it contains the ball of radius {radius:g}, of which nothing is proven: {found.reason}"
                 break
-            change = map_change_bound(G / norm, certificate.change_bound, channels=channels, error=off)
-            certificate = replace(certificate, map_change_bound=change)
-            if not curvature:
-                certificate = replace(certificate, curvature_bound=None, reason="")
-            certificates[radius] = certificate
+            change = map_change_bound(G / norm, found.change_bound, channels=channels, error=off)
+            found = replace(found, map_change_bound=change)
+            certificates[radius] = found if curvature else replace(found, curvature_bound=None, reason="")
     except NoCertificateError as error:
         reason = str(error)
     return [certificates.get(radius) or _vacuous(radius, reason) for radius in radii]

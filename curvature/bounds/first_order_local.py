@@ -121,14 +121,14 @@ class LocalExpansion:
 
         Args:
             radii: In ascending order, without repetition.
-            shells: Of a ball alone; one that contains another has as many as keep them about as wide.
+            shells: Of a ball alone; one that contains another has as many as keep them no wider.
 
         Yields:
             One result a radius; None from the first on that overflows.
         """
         inner, before = 0.0, 0.0
         for i, radius in enumerate(radii):
-            parts = max(1, round(shells * (radius - before) / max(radius, TINY)))
+            parts = max(1, math.ceil(shells * (radius - before) / max(radius, TINY) - 1e-9))
             edges = [before + (radius - before) * j / parts for j in range(parts)] + [radius]
             for below, s in pairwise(edges):
                 layers = taylor_model(self.centre, s, self.model)

@@ -121,7 +121,7 @@ class OperatorExpansion:
         """
         whole, normal, before = 0.0, 0.0, 0.0
         for i, radius in enumerate(radii):
-            parts = max(1, round(shells * (radius - before) / max(radius, TINY)))
+            parts = max(1, math.ceil(shells * (radius - before) / max(radius, TINY) - 1e-9))
             edges = [before + (radius - before) * j / parts for j in range(parts)] + [radius]
             for below, s in pairwise(edges):
                 deviation = self.deviation(s)
