@@ -34,7 +34,7 @@ from torch import Tensor
 from curvature.bounds.anchor import require_ball
 from curvature.bounds.bound import Bound
 from curvature.bounds.entrywise_local import turned_form_bound
-from curvature.bounds.relaxations import derivative_range, taylor_with_change
+from curvature.bounds.relaxations import Softplus
 from curvature.bounds.rounding import (
     TINY,
     gamma,
@@ -313,14 +313,15 @@ class _Sweep:
         """
         beta = self.centre.beta
         R = reach + error
+        softplus = Softplus(z, R, beta)
         changes = []
         for order in (1, 2):
-            change = taylor_with_change(z, R, beta, order)[1]
+            change = softplus.taylor(order)[1]
             changes.append((change + R * error * (_STEEPEST[order] * beta ** (order + 1))) * (1 + 1e-11))
         self.delta.append(changes[0])
         self.bend_change.append(changes[1])
-        self.slope.append(derivative_range(z, R, beta, 1)[1])
-        self.bend.append(derivative_range(z, R, beta, 2)[1])
+        self.slope.append(softplus.range(1)[1])
+        self.bend.append(softplus.range(2)[1])
 
     def _backward(self) -> None:
         centre, last = self.centre, len(self.centre.A) - 1

@@ -9,6 +9,7 @@ interval and those arguments clamped into it.
 """
 
 import math
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,9 @@ from torch import Tensor
 
 from curvature.bounds.rounding import RELATIVE, TINY
 
-_EXTREMA = {2: (0.0,), 3: (2 * math.atanh(math.sqrt(1 / 3)),), 4: (0.0, 2 * math.atanh(math.sqrt(2 / 3)))}
+_THIRD, _FOURTH = (2 * math.atanh(math.sqrt(t)) for t in (1 / 3, 2 / 3))
+_EXTREMA = (0.0, _THIRD, -_THIRD, _FOURTH, -_FOURTH)  # beta times the arguments of extrema, of any order
+_RELEVANT = {1: [0, 1], 2: [0, 1, 2], 3: [0, 1, 3, 4], 4: [0, 1, 2, 5, 6]}  # the ends, and the order's own extrema
 _NODES = 24
 _LARGEST = {3: 0.0963, 4: 0.1251, 5: 0.13}  # above |s^(k)| / beta^(k-1) everywhere
 
@@ -30,44 +33,126 @@ class Affine(NamedTuple):
     error: Tensor
 
 
+class _Sigmoids(NamedTuple):
+    """Both sigmoids at some points, which give the derivatives of all orders there."""
+
+    p: Tensor
+    q: Tensor
+    beta: float
+
+    @classmethod
+    def at(cls, z: Tensor, beta: float) -> "_Sigmoids":
+        # Plain sigmoids: a differentiable derivative costs ten times as much.
+        return cls(torch.sigmoid(beta * z), torch.sigmoid(-beta * z), beta)
+
+    def derivative(self, order: int) -> Tensor:
+        p, q, beta = self
+        if order == 1:
+            return p
+        if order == 2:
+            return beta * p * q
+        if order == 3:
+            return beta**2 * p * q * (q - p)
+        if order == 4:
+            return beta**3 * p * q * (1 - 6 * p * q)
+        raise ValueError(f"expected an order from 1 to 4, got {order}")
+
+
 def derivative(z: Float[Tensor, "*shape"], beta: float, order: int) -> Float[Tensor, "*shape"]:
     """The derivative of softplus of order 1 to 4, elementwise."""
-    p, q = torch.sigmoid(beta * z), torch.sigmoid(-beta * z)  # plain: a differentiable one costs ten times as much
-    if order == 1:
-        return p
-    if order == 2:
-        return beta * p * q
-    if order == 3:
-        return beta**2 * p * q * (q - p)
-    if order == 4:
-        return beta**3 * p * q * (1 - 6 * p * q)
-    raise ValueError(f"expected an order from 1 to 4, got {order}")
+    return _Sigmoids.at(z, beta).derivative(order)
+
+
+class Softplus:
+    r"""The derivatives of softplus on :math:`[z - R, z + R]`, one interval a neuron.
+
+    All orders share their sigmoids, which take most of the time.
+    """
+
+    def __init__(self, z: Float[Tensor, "*shape"], R: Float[Tensor, "*shape"], beta: float) -> None:
+        self.z, self.R, self.beta = z, R, beta
+        self._ranges: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @cached_property
+    def _centre(self) -> _Sigmoids:
+        return _Sigmoids.at(self.z, self.beta)
+
+    @cached_property
+    def _points(self) -> _Sigmoids:
+        """At the ends of the interval and at ``_EXTREMA`` clamped into it."""
+        low, high = self.z - self.R, self.z + self.R
+        extrema = [torch.clamp(torch.full_like(self.z, t / self.beta), low, high) for t in _EXTREMA]
+        return _Sigmoids.at(torch.stack([low, high, *extrema]), self.beta)
+
+    @cached_property
+    def _xi(self) -> Tensor:
+        nodes = torch.arange(1, _NODES + 1, dtype=self.z.dtype)
+        return (torch.cat([-nodes, nodes])[:, None] / _NODES) * self.R.clamp_min(TINY)
+
+    @cached_property
+    def _nodes(self) -> _Sigmoids:
+        return _Sigmoids.at(self.z + self._xi, self.beta)
+
+    def range(self, order: int) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+        r"""Lower and upper bound of :math:`s^{(order)}`.
+
+        Exactness: enclosure; the exact range, moved outward by a rounding margin.
+        """
+        if order not in self._ranges:
+            values = self._points.derivative(order)[_RELEVANT[order]]
+            low, high = values.amin(0), values.amax(0)
+            # (q - p) and 1 - 6pq cancel, so their margin is relative to beta times the largest s''.
+            scale = torch.maximum(-low, high)
+            if order > 2:
+                scale = scale + self.beta ** (order - 2) * self._points.derivative(2)[2]
+            margin = RELATIVE * scale + TINY
+            self._ranges[order] = low - margin, high + margin
+        return self._ranges[order]
+
+    def magnitude(self, order: int) -> Float[Tensor, "*shape"]:
+        r"""Upper bound of :math:`|s^{(order)}|`."""
+        low, high = self.range(order)
+        return torch.maximum(-low, high)
+
+    def taylor(self, order: int) -> tuple[Affine, Float[Tensor, "*shape"]]:
+        """See ``taylor_with_change``."""
+        value, slope = self._centre.derivative(order), self._centre.derivative(order + 1)
+        values, xi, R = self._nodes.derivative(order), self._xi, self.R
+        size, linear = values.abs() + value.abs(), slope * xi
+        secant = ((values - value).abs() + RELATIVE * size + TINY) / xi.abs()
+        second = ((values - (value + linear)).abs() + RELATIVE * (size + linear.abs()) + TINY) / xi.square()
+        change = R * self._largest_quotient(secant, order, 1) * (1 + RELATIVE)
+        error = R**2 * self._largest_quotient(second, order, 2) * (1 + RELATIVE)
+        return Affine(value, slope, error), change
+
+    def _largest_quotient(self, quotient: Tensor, order: int, k: int) -> Tensor:
+        r"""Bound of :math:`|f(z+\xi) - T_{k-1}(\xi)|/|\xi|^k` for :math:`0 < |\xi| \le R`, k = 1 or 2, f = s^(order).
+
+        ``quotient`` holds it at the nodes. It is an average of :math:`f^{(k)}/k!`, so the largest of these bounds it;
+        and its slope is at most :math:`\max|f^{(k+1)}|/(k+1)!`, so that nodes with half a gap bound it more
+        tightly, except where :math:`\beta R` is so small that the quotient cancels.
+        """
+        R, beta = self.R, self.beta
+        crude = self.magnitude(order + k) / k
+        here = self._centre.derivative(order + k).abs() / k
+        steepest = _LARGEST[order + k + 1] * beta ** (order + k) / math.factorial(k + 1)
+        step = R / (2 * _NODES) * steepest
+        fine = torch.maximum(quotient.amax(0), here) + step * (1 + RELATIVE)
+        return torch.where(R * beta > 0.02, torch.minimum(crude, fine), crude)
 
 
 def derivative_range(
     z: Float[Tensor, "*shape"], R: Float[Tensor, "*shape"], beta: float, order: int
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
-    r"""Lower and upper bound of :math:`s^{(order)}` on :math:`[z - R, z + R]`.
-
-    Exactness: enclosure; the exact range, moved outward by a rounding margin.
-    """
-    points = [z - R, z + R]
-    for extremum in _EXTREMA.get(order, ()):
-        points += [torch.clamp(torch.full_like(z, t / beta), points[0], points[1]) for t in {extremum, -extremum}]
-    values = derivative(torch.stack(points), beta, order)
-    low, high = values.amin(0), values.amax(0)
-    # (q - p) and 1 - 6pq cancel, so their margin is relative to beta times the order below.
-    scale = values.abs().amax(0) + (beta ** (order - 2) * _even_range(z, R, beta) if order > 2 else 0.0)
-    margin = RELATIVE * scale + TINY
-    return low - margin, high + margin
+    r"""Lower and upper bound of :math:`s^{(order)}` on :math:`[z - R, z + R]`; see ``Softplus.range``."""
+    return Softplus(z, R, beta).range(order)
 
 
 def derivative_magnitude(
     z: Float[Tensor, "*shape"], R: Float[Tensor, "*shape"], beta: float, order: int
 ) -> Float[Tensor, "*shape"]:
     r"""Upper bound of :math:`|s^{(order)}|` on :math:`[z - R, z + R]`."""
-    low, high = derivative_range(z, R, beta, order)
-    return torch.maximum(-low, high)
+    return Softplus(z, R, beta).magnitude(order)
 
 
 def affine_enclosure(z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float, order: int) -> Affine:
@@ -111,33 +196,4 @@ def taylor_with_change(
 
     The latter bounds :math:`|f(z+\xi) - f(z)|` and shrinks with :math:`|\xi|`. Both come from the same nodes.
     """
-    nodes = torch.arange(1, _NODES + 1, dtype=z.dtype)
-    xi = (torch.cat([-nodes, nodes])[:, None] / _NODES) * R.clamp_min(TINY)
-    value, slope, values = derivative(z, beta, order), derivative(z, beta, order + 1), derivative(z + xi, beta, order)
-    size, linear = values.abs() + value.abs(), slope * xi
-    secant = ((values - value).abs() + RELATIVE * size + TINY) / xi.abs()
-    second = ((values - (value + linear)).abs() + RELATIVE * (size + linear.abs()) + TINY) / xi.square()
-    change = R * _largest_quotient(secant, z, R, beta, (order, 1)) * (1 + RELATIVE)
-    error = R**2 * _largest_quotient(second, z, R, beta, (order, 2)) * (1 + RELATIVE)
-    return Affine(value, slope, error), change
-
-
-def _largest_quotient(quotient: Tensor, z: Tensor, R: Tensor, beta: float, orders: tuple[int, int]) -> Tensor:
-    r"""Bound of :math:`|f(z+\xi) - T_{k-1}(\xi)|/|\xi|^k` for :math:`0 < |\xi| \le R`, k = 1 or 2, f = s^(order).
-
-    ``quotient`` holds it at the nodes. It is an average of :math:`f^{(k)}/k!`, so the largest of these bounds it;
-    and its slope is at most :math:`\max|f^{(k+1)}|/(k+1)!`, so that nodes with half a gap bound it more
-    tightly, except where :math:`\beta R` is so small that the quotient cancels.
-    """
-    order, k = orders
-    crude = derivative_magnitude(z, R, beta, order + k) / k
-    here = derivative(z, beta, order + k).abs() / k
-    steepest = _LARGEST[order + k + 1] * beta ** (order + k) / math.factorial(k + 1)
-    step = R / (2 * _NODES) * steepest
-    fine = torch.maximum(quotient.amax(0), here) + step * (1 + RELATIVE)
-    return torch.where(R * beta > 0.02, torch.minimum(crude, fine), crude)
-
-
-def _even_range(z: Tensor, R: Tensor, beta: float) -> Tensor:
-    """The largest s'' on the interval."""
-    return derivative(torch.clamp(torch.zeros_like(z), z - R, z + R), beta, 2)
+    return Softplus(z, R, beta).taylor(order)

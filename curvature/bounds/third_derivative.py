@@ -23,10 +23,9 @@ from torch import Tensor
 
 from curvature.bounds.relaxations import (
     Affine,
+    Softplus,
     affine_enclosure,
-    derivative_range,
     taylor_enclosure,
-    taylor_with_change,
 )
 from curvature.bounds.rounding import gamma, row_norm_bounds, symmetric_norm_bounds
 
@@ -207,13 +206,14 @@ def _next_layer(W: Tensor, before: Layer, radius: float, known: Layer | None) ->
 
 
 def _enclose(layer: Layer, z: Tensor, reach: Tensor, rho: Tensor, beta: float, enclosure: Enclosure) -> None:  # noqa: PLR0913
-    layer.bend_range = derivative_range(z, reach, beta, 2)
+    softplus = Softplus(z, reach, beta)
+    layer.bend_range = softplus.range(2)
     if enclosure is taylor_enclosure:  # Lipschitz, not the range: it must shrink with the radius
-        layer.slope, layer.slope_change = taylor_with_change(z, reach, beta, 1)
-        layer.bend, layer.bend_change = taylor_with_change(z, reach, beta, 2)
+        layer.slope, layer.slope_change = softplus.taylor(1)
+        layer.bend, layer.bend_change = softplus.taylor(2)
     else:
         layer.slope, layer.bend = enclosure(z, reach, beta, 1), enclosure(z, reach, beta, 2)
-        low, high = derivative_range(z, reach, beta, 1)
+        low, high = softplus.range(1)
         layer.slope_change = torch.maximum(high - layer.slope.centre, layer.slope.centre - low)
         low, high = layer.bend_range
         layer.bend_change = torch.maximum(high - layer.bend.centre, layer.bend.centre - low)
