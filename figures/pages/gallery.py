@@ -1,6 +1,7 @@
 """The gallery: every figure with caption, claims and verdicts, data and command, and the theorems that it shows.
 
-``python -m figures gallery`` writes ``gallery.html`` beside the folder of the outputs, to which it links.
+``python -m figures gallery`` writes ``gallery.html`` beside the folder of the outputs, to which it links;
+``--markdown`` prints the table of claims and verdicts instead.
 """
 
 import argparse
@@ -30,12 +31,18 @@ SHOWS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the page; exit status 2 if there is no figure to show."""
+    """Write the page, or print its table; exit status 2 if there is no figure to show."""
     parser = argparse.ArgumentParser(prog="python -m figures gallery", description=(__doc__ or "").strip())
     parser.add_argument("--out", type=Path, default=OUTPUT, help="folder of the figures; figures/output by default")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the claims and their verdicts as a table instead"
+    )
     options = parser.parse_args(arguments)
     place = options.out.resolve().parent / "gallery.html"
     try:
+        if options.markdown:
+            print(markdown(records_in(options.out)))
+            return 0
         text = page(options.out, place, theorems.verdicts())
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -51,10 +58,7 @@ def page(folder: Path, place: Path, results: list[dict[str, Any]]) -> str:
     Raises:
         ValueError: If there is no figure in the folder.
     """
-    names = script_names()
-    records = {name: record for name in names if (record := Store(folder, name).drawn()) is not None}
-    if not records:
-        raise ValueError(f"expected figures in '{folder}', found none; run python -m figures all --quick")
+    names, records = script_names(), records_in(folder)
     near = os.path.relpath(folder.resolve(), place.resolve().parent)
     link = os.path.relpath(theorems.OUTPUT, place.resolve().parent)
     known = _theorems(results, link)
@@ -71,17 +75,44 @@ def page(folder: Path, place: Path, results: list[dict[str, Any]]) -> str:
     )
 
 
-def _figure(name: str, record: dict[str, Any], near: str, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    claims = [
-        claim | {"words": words, "mark": _mark(claim, judged=record["judged"], compared=record["compared"])}
+def records_in(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is told of the figures in a folder, by their names.
+
+    Raises:
+        ValueError: If there is no figure in it.
+    """
+    found = {name: record for name in script_names() if (record := Store(folder, name).drawn()) is not None}
+    if not found:
+        raise ValueError(f"expected figures in '{folder}', found none; run python -m figures all --quick")
+    return found
+
+
+def markdown(records: dict[str, dict[str, Any]]) -> str:
+    """A row a claim: figure, claim, verdict, the number that decided, n."""
+    lines = ["| figure | claim | verdict here | value | n |", "|---|---|---|---|---|"]
+    for name, record in records.items():
+        for claim in _claims(record):
+            words = " ".join(claim["words"].replace("|", "\\|").replace("<", "&lt;").split())
+            lines.append(f"| {title(name)} | {words} | {claim['verdict']} | {claim['value']:.4g} | {claim['n']} |")
+    return "\n".join(lines)
+
+
+def _claims(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The claims of a figure, each with its words, its mark and the verdict that is shown."""
+    judged = record["judged"]
+    return [
+        claim
+        | {"words": words, "mark": _mark(claim, judged=judged, compared=record["compared"])}
+        | ({} if judged else {"verdict": "not judged"})
         for words, claim in record["claims"].items()
     ]
-    for claim in claims:
-        claim["verdict"] = claim["verdict"] if record["judged"] else "not judged"
+
+
+def _figure(name: str, record: dict[str, Any], near: str, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return record | {
         "name": name,
         "title": title(name),
-        "claims": claims,
+        "claims": _claims(record),
         "other_code": record["code"] != code(),
         "link": f"{near}/{name}",
         "theorems": [known[claim] for claim in SHOWS.get(name, ())],

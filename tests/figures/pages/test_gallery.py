@@ -117,6 +117,23 @@ def test_the_gallery_says_what_the_data_are_of(
     assert ("were allowed (<code>--any-code</code>)" in text) == (change == "any_code")
 
 
+@pytest.mark.parametrize(("judged", "verdict"), [(True, "does not hold here"), (False, "not judged")])
+def test_markdown_has_a_row_a_claim(judged: bool, verdict: str):
+    """Oracle: by hand; a bar or a bracket in the words breaks no table."""
+    claim = {"verdict": "does not hold here", "holds": False, "deviates": False, "value": 0.123456, "n": 7}
+    record = {"judged": judged, "compared": judged, "claims": {"|a| <  b": claim}}
+    assert gallery.markdown({"fig05_ghorbani": record}).splitlines()[2:] == [
+        f"| Figure 5: ghorbani | \\|a\\| &lt; b | {verdict} | 0.1235 | 7 |"
+    ]
+
+
+def test_the_command_prints_the_table(page: Path, capsys: pytest.CaptureFixture[str]):
+    """Oracle: the folder."""
+    assert gallery.main(["--markdown", "--out", str(page.parent / "output")]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert {row.split(" | ")[0] for row in rows} == {f"| {gallery.title(name)}" for name in DRAWN}
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path, results: list[dict[str, object]]):
     """Oracle: the error."""
     with pytest.raises(ValueError, match="found none"):
