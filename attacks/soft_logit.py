@@ -114,7 +114,7 @@ def _matrices(
 ) -> tuple[FeedForward | None, str]:
     if rough:
         named = ", ".join(f"'{found.path}' ({found.kind})" for found in rough)
-        return None, f"not twice differentiable, as theorem 1 needs it, at {named}"
+        return None, f"the network is not twice differentiable, as theorem 1 needs it, at {named}"
     if x.numel() > LARGEST_UNROLLED:
         return None, (
             f"an input of {x.numel()} numbers is too large to write the layers as matrices, which certificates need; "
@@ -123,4 +123,4 @@ def _matrices(
     try:
         return curvature.feed_forward(module, x, target_class), ""
     except UnsupportedModuleError as error:
-        return None, f"not a plain stack of layers, which certificates need: {error}"
+        return None, f"the network is not a plain stack of layers, which certificates need: {error}"

@@ -122,7 +122,8 @@ def _changes(panels: tuple[Axes, Axes], diagnosis: Diagnosis) -> None:
     map_.set(xlabel="radius [length]", ylabel=r"$\|h(y) - h(x)\|_2$ (at most 1.41)", title="normalised abs-sum map")
     for axes in panels:
         axes.set_xticks(r, [f"{radius:g}" for radius in r])
-        axes.minorticks_off()
+        axes.xaxis.minorticks_off()
+        axes.margins(y=0.15)
     # Without a certificate there is nothing to point at.
     shown = [line for line in normal.get_lines()[:4] if not np.isnan(line.get_ydata()).all()]
     normal.legend(handles=shown, frameon=False, fontsize=8)

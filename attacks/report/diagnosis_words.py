@@ -103,7 +103,7 @@ def _radius(diagnosis: Diagnosis, at: AtRadius) -> dict[str, Any]:
 
 def _proven(at: AtRadius, certificate: Certificate | None) -> list[Sentence]:
     if certificate is None:
-        text = f"No certificate applies, so nothing is proven of either map: the network is {at.no_certificate}."
+        text = f"No certificate applies, so nothing is proven of either map: {at.no_certificate}."
         return [Sentence(f"{NORMAL} and {MAP}", "nothing proven", text)]
     if certificate.vacuous:
         text = f"Nothing is proven of either map within this radius: {certificate.reason}."
