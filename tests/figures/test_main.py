@@ -6,13 +6,17 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from figures import __main__ as command
 from figures._run import Options
 from figures._script import load_script, named, script_names
+from figures.pages import gallery
 from tests.figures.conftest import Written
+
+DOCS = Path(__file__).parents[2] / "docs" / "figures.md"
 
 
 def test_a_deviating_verdict_and_a_failure_give_status_one(
@@ -124,8 +128,28 @@ def test_numbers_are_enough_to_name_a_figure():
 
 @pytest.mark.slow
 def test_all_figures_run_quickly(tmp_path: Path):
-    """Oracle: the status; every figure leaves its four files, and no verdict."""
+    """Oracle: the status; every figure leaves its four files and no verdict; those on record are those of the docs."""
     assert command.main(["all", "--quick", "--out", str(tmp_path / "out"), "--studies", str(tmp_path)]) == 0
+    records = gallery.records_in(tmp_path / "out")
+    assert list(records) == script_names()
+    assert not any(record["judged"] for record in records.values())
     for name in script_names():
-        assert json.loads((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8"))["judged"] is False
         assert all((tmp_path / "out" / f"{name}.{ending}").stat().st_size for ending in ("npz", "pdf", "png"))
+    assert _cells(gallery.markdown(_as_on_record(records))) == _cells(DOCS.read_text(encoding="utf-8"))
+
+
+def _as_on_record(records: dict[str, Any]) -> dict[str, Any]:
+    """The records as if each verdict were the one that the claim expects."""
+
+    def claim(told: dict[str, Any]) -> dict[str, Any]:
+        return told | {"verdict": "holds" if told["expected"] else "does not hold here"}
+
+    return {
+        name: record | {"judged": True, "claims": {words: claim(told) for words, told in record["claims"].items()}}
+        for name, record in records.items()
+    }
+
+
+def _cells(table: str) -> list[list[str]]:
+    """Figure, claim and verdict of every row."""
+    return [line.split(" | ")[:3] for line in table.splitlines() if line.startswith(("| Figure", "| Extra"))]
