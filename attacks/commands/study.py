@@ -159,7 +159,7 @@ class StudyCommand:
 
 _HOW = (
     f"finished tasks count as they took; of each other kind {STEPS} steps of one batch were measured in this process, "
-    "times the iterations, without the start of the workers and the metrics at the end"
+    "times the iterations, without the start of the workers, the metrics at the end and the curvature columns"
 )
 
 

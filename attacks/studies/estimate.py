@@ -49,7 +49,7 @@ def measured_pace(plan: Plan, todo: Sequence[Task], folder: Folder, *, say: Call
     """The pace of all kinds that are still to run.
 
     Kinds with finished tasks count as these took; of each other kind a few steps of one
-    batch are run here. That leaves out the start of the workers and the metrics at the end.
+    batch are run here. That leaves out the start of the workers, the metrics at the end and the curvature columns.
     """
     pace = Pace()
     for task in plan.tasks:
