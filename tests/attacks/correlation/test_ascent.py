@@ -167,3 +167,23 @@ def test_an_attack_needs_steps_and_restarts():
     """Oracle: the promise of a ValueError."""
     with pytest.raises(ValueError, match="restarts >= 2"):
         Ascent(restarts=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "low", "high"), [("mnist_vgg", 0.1, 0.2), ("mnist_lenet", 0.0, 1e-6)])
+def test_images_lie_on_kinks_of_max_pooling(network: str, low: float, high: float):
+    """Oracle: the unit normal of the softened network, autograd, before and after noise of length 1e-9."""
+    subject = load_subject(network)
+    module = curvature.soften(subject.module, 1.0).double()
+    held_out = torch.nonzero(~subject.trained_on)[:20, 0]
+    x, classes = subject.images[held_out].double(), subject.classes[held_out, None]
+
+    def normals(points: torch.Tensor) -> torch.Tensor:
+        points = points.clone().requires_grad_(True)
+        (gradients,) = torch.autograd.grad(module(points).gather(1, classes).sum(), points)
+        return torch.nn.functional.normalize(gradients.flatten(1))
+
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
+    noise = 1e-9 * torch.nn.functional.normalize(noise.flatten(1)).reshape(x.shape)
+    turned = torch.linalg.vector_norm(normals(x + noise) - normals(x), dim=1)
+    assert low <= float(turned.median()) <= high
