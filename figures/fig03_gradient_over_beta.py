@@ -23,11 +23,13 @@ from figures._softplus_maps import BETAS, SMALL, draw_maps, maps_over_beta, pict
 BUDGET = Budget(network="efficientnet_lite0, mnist_lenet", n=100, steps=5, minutes=1)
 PAPER = {"network": "vgg16"}
 OTHERS = ("lrp", "guided_backprop", "pattern_attribution")
-# On the small network similarity grows down to beta = 2 and falls below; on the large one it falls throughout.
+# On the small network this depends on the training, whose rounding differs between processors: on one the similarity
+# grew down to beta = 2 (and fell below), on another it falls throughout, as on the large network.
 FAILING = {
     f"gradient maps of beta = {beta} are more similar to {method} maps, {where} (A.1)"
-    for beta, where in ((1, SMALL), (2, "efficientnet_lite0"), (1, "efficientnet_lite0"))
-    for method in ("LRP", "GBP")
+    for beta in (1, 2)
+    for where, methods in ((SMALL, ("LRP", "GBP", "PA")), ("efficientnet_lite0", ("LRP", "GBP")))
+    for method in methods
 }
 
 
