@@ -58,11 +58,11 @@ def claims(data: Data) -> dict[str, Claim]:
     return {
         "beta-smoothing lies below Gradient (D.1)": Claim(
             expected=False, holds=area["beta_smoothing"] < area["gradient"],
-            value=area["beta_smoothing"] - area["gradient"], n=n, note="difference of the areas under the curves; it depends on the training",
+            value=area["beta_smoothing"] - area["gradient"], n=n, note="difference of the areas under the curves",
         ),
         "SmoothGrad lies below Gradient (D.1)": Claim(
             expected=False, holds=area["smoothgrad"] < area["gradient"],
-            value=area["smoothgrad"] - area["gradient"], n=n, note="difference of the areas under the curves; it depends on the training",
+            value=area["smoothgrad"] - area["gradient"], n=n, note="difference of the areas under the curves",
         ),
         "all explanations lie below a random order (D.1)": Claim(
             expected=True, holds=max(data["area"][1:]) < area["random"],
