@@ -26,9 +26,8 @@ def caption(data: Data) -> str:
 
 def claims(data: Data) -> dict[str, Claim]:
     """Another image's map, no visible change, the same class."""
-    return claims_of_example(
-        data, expected=(False, False, True)
-    )  # changes of 28x28 pixels show; its own map stays near
+    # A change of 28x28 pixels shows, and the map of the median pair is as near to its own former one.
+    return claims_of_example(data, expected=(False, False, True))
 
 
 def draw(data: Data) -> Figure:

@@ -64,7 +64,7 @@ def markdown(rows: list[tuple[Claim, Verdict]]) -> str:
     return "\n".join(
         [
             *head,
-            *(f"| `{c.id}` | {_cell(c.source)} | {v.value} | {_cell(_first_sentence(c.argument))} |" for c, v in rows),
+            *(f"| `{c.id}` | {cell(c.source)} | {v.value} | {cell(_first_sentence(c.argument))} |" for c, v in rows),
         ]
     )
 
@@ -73,7 +73,8 @@ def _first_sentence(text: str) -> str:
     return text.split(". ")[0].rstrip(".")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Text for a cell of a table in Markdown."""
     for mark in "|_*":
         text = text.replace(mark, "\\" + mark)
     return text.replace("<", "&lt;")

@@ -16,6 +16,7 @@ radius, and the curvature :math:`\|PHP\|/\|G\| \le M/(\|G(x)\| - Mr)` where that
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -130,6 +131,12 @@ def vanishing(slope: float, change: float) -> str:
     """The reason why no curvature is certified when the gradient may vanish."""
     numbers = f"its norm is at least {slope:.3g} at the centre and may change by {change:.3g}"
     return f"no curvature: the gradient may vanish in the ball, {numbers}"
+
+
+def shells_between(inner: float, outer: float, shells: int) -> list[tuple[float, float]]:
+    """Radii of consecutive shells from one ball to the next, no wider than ``shells`` of the outer ball alone are."""
+    parts = max(1, math.ceil(shells * (outer - inner) / max(outer, TINY) - 1e-9))
+    return list(pairwise([*(inner + (outer - inner) * j / parts for j in range(parts)), outer]))
 
 
 def require_ball(net: FeedForward, x: Tensor, radius: float) -> None:

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from curvature.bounds.anchor import require_ball
 from curvature.bounds.bound import Bound
-from curvature.bounds.relaxations import derivative_range
+from curvature.bounds.relaxations import Softplus
 from curvature.bounds.rounding import (
     gamma,
     gradient_with_error,
@@ -152,8 +152,9 @@ def _ranges(net: FeedForward, x: Tensor, radius: float) -> Ranges:
             A, A_rad = W @ (s[:, None] * A), W.abs() @ spread * (1 + g)
         jacobians.append((A, A_rad))
         reach = radius * row_norm_bounds(A.abs() + A_rad if k else A) + errors[k]
-        slopes.append(_middle(*derivative_range(z[k], reach, net.beta, 1)))
-        bends.append(_middle(*derivative_range(z[k], reach, net.beta, 2)))
+        softplus = Softplus(z[k], reach, net.beta)
+        slopes.append(_middle(*softplus.range(1)))
+        bends.append(_middle(*softplus.range(2)))
     return Ranges(jacobians, slopes, bends)
 
 

@@ -22,13 +22,12 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from curvature.bounds.anchor import require_ball
+from curvature.bounds.anchor import require_ball, shells_between
 from curvature.bounds.bound import Bound
 from curvature.bounds.entrywise_local import entrywise_local
 from curvature.bounds.loewner import remainder
@@ -128,9 +127,7 @@ class LocalExpansion:
         """
         inner, before = 0.0, 0.0
         for i, radius in enumerate(radii):
-            parts = max(1, math.ceil(shells * (radius - before) / max(radius, TINY) - 1e-9))
-            edges = [before + (radius - before) * j / parts for j in range(parts)] + [radius]
-            for below, s in pairwise(edges):
+            for below, s in shells_between(before, radius, shells):
                 layers = taylor_model(self.centre, s, self.model)
                 R = remainder(self.centre.weights, layers, s)
                 rho = max(largest_eigenvalue_bound(R.upper), largest_eigenvalue_bound(R.lower))

@@ -24,14 +24,13 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from curvature.bounds.anchor import require_ball
+from curvature.bounds.anchor import require_ball, shells_between
 from curvature.bounds.bound import Bound
 from curvature.bounds.entrywise_local import turned_form_bound
 from curvature.bounds.relaxations import Softplus
@@ -121,9 +120,7 @@ class OperatorExpansion:
         """
         whole, normal, before = 0.0, 0.0, 0.0
         for i, radius in enumerate(radii):
-            parts = max(1, math.ceil(shells * (radius - before) / max(radius, TINY) - 1e-9))
-            edges = [before + (radius - before) * j / parts for j in range(parts)] + [radius]
-            for below, s in pairwise(edges):
+            for below, s in shells_between(before, radius, shells):
                 deviation = self.deviation(s)
                 share = (s - below) * (s + below) / max(2 * s, TINY)
                 fixed = deviation.fixed * (s - below)

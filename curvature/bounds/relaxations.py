@@ -114,8 +114,38 @@ class Softplus:
         low, high = self.range(order)
         return torch.maximum(-low, high)
 
-    def taylor(self, order: int) -> tuple[Affine, Float[Tensor, "*shape"]]:
-        """See ``taylor_with_change``."""
+    def affine(self, order: int) -> Affine:
+        r"""A nearly best affine enclosure of s' (order 1) or s'' (order 2).
+
+        The slope is the Chebyshev projection on 25 nodes :math:`R\cos(\pi j/24)`. Between two
+        nodes at distance h the residual exceeds its larger end value by at most
+        :math:`h^2/8 \max|f''|`, so the error is one-sided without any root finding.
+
+        Exactness: enclosure, wider than the best one by about 2 %.
+        """
+        z, R, beta = self.z, self.R, self.beta
+        angles = torch.arange(_NODES + 1, dtype=z.dtype) * (math.pi / _NODES)
+        nodes = angles.cos()[:, None]
+        weights = torch.full((_NODES + 1, 1), 2.0 / _NODES, dtype=z.dtype)
+        weights[0] = weights[-1] = 1.0 / _NODES
+        values = derivative(z + R * nodes, beta, order)
+        slope = (weights * nodes * values).sum(0) / R.clamp_min(TINY)
+        # For tiny R the difference quotient is only noise; any slope is sound, the derivative is best.
+        slope = torch.where(R * beta > 1e-5, slope, self._centre.derivative(order + 1))
+        residual = values - slope * R * nodes
+        gap = (R * (math.pi / _NODES)) ** 2 / 8 * self.magnitude(order + 2)
+        low, high = residual.amin(0) - gap, residual.amax(0) + gap
+        margin = 4 * RELATIVE * (values.amax(0) + slope.abs() * R) + TINY
+        return Affine((low + high) / 2, slope, (high - low) / 2 + margin)
+
+    def taylor(self, order: int) -> tuple[Affine, Float[Tensor, " n"]]:
+        r"""The enclosure with the value and slope at z: :math:`e = R^2 \max|f(z+\xi) - f(z) - f'(z)\xi|/\xi^2`.
+
+        And R times the steepest secant from z, which bounds :math:`|f(z+\xi) - f(z)|` and shrinks with
+        :math:`|\xi|`. Both come from the same nodes, and hold up to the rounding of the value, which the slack of
+        ``LocalExpansion`` covers for all parts at once. Wider than ``affine``, but the error on a smaller
+        :math:`|\xi| \le tR` is at most :math:`t^2 e`, which is what integrals over the radius need.
+        """
         value, slope = self._centre.derivative(order), self._centre.derivative(order + 1)
         values, xi, R = self._nodes.derivative(order), self._xi, self.R
         size, linear = values.abs() + value.abs(), slope * xi
@@ -139,61 +169,3 @@ class Softplus:
         step = R / (2 * _NODES) * steepest
         fine = torch.maximum(quotient.amax(0), here) + step * (1 + RELATIVE)
         return torch.where(R * beta > 0.02, torch.minimum(crude, fine), crude)
-
-
-def derivative_range(
-    z: Float[Tensor, "*shape"], R: Float[Tensor, "*shape"], beta: float, order: int
-) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
-    r"""Lower and upper bound of :math:`s^{(order)}` on :math:`[z - R, z + R]`; see ``Softplus.range``."""
-    return Softplus(z, R, beta).range(order)
-
-
-def derivative_magnitude(
-    z: Float[Tensor, "*shape"], R: Float[Tensor, "*shape"], beta: float, order: int
-) -> Float[Tensor, "*shape"]:
-    r"""Upper bound of :math:`|s^{(order)}|` on :math:`[z - R, z + R]`."""
-    return Softplus(z, R, beta).magnitude(order)
-
-
-def affine_enclosure(z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float, order: int) -> Affine:
-    r"""A nearly best affine enclosure of s' (order 1) or s'' (order 2) on :math:`[z-R, z+R]`.
-
-    The slope is the Chebyshev projection on 25 nodes :math:`R\cos(\pi j/24)`. Between two
-    nodes at distance h the residual exceeds its larger end value by at most
-    :math:`h^2/8 \max|f''|`, so the error is one-sided without any root finding.
-
-    Exactness: enclosure, wider than the best one by about 2 %.
-    """
-    angles = torch.arange(_NODES + 1, dtype=z.dtype) * (math.pi / _NODES)
-    nodes = angles.cos()[:, None]
-    weights = torch.full((_NODES + 1, 1), 2.0 / _NODES, dtype=z.dtype)
-    weights[0] = weights[-1] = 1.0 / _NODES
-    values = derivative(z + R * nodes, beta, order)
-    slope = (weights * nodes * values).sum(0) / R.clamp_min(TINY)
-    # For tiny R the difference quotient is only noise; any slope is sound, the derivative is best.
-    slope = torch.where(R * beta > 1e-5, slope, derivative(z, beta, order + 1))
-    residual = values - slope * R * nodes
-    gap = (R * (math.pi / _NODES)) ** 2 / 8 * derivative_magnitude(z, R, beta, order + 2)
-    low, high = residual.amin(0) - gap, residual.amax(0) + gap
-    margin = 4 * RELATIVE * (values.amax(0) + slope.abs() * R) + TINY
-    return Affine((low + high) / 2, slope, (high - low) / 2 + margin)
-
-
-def taylor_enclosure(z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float, order: int) -> Affine:
-    r"""The enclosure with the value and slope at z: :math:`e = R^2 \max|f(z+\xi) - f(z) - f'(z)\xi|/\xi^2`.
-
-    Up to the rounding of the value, which the slack of ``LocalExpansion`` covers for all parts at once.
-    Wider than ``affine_enclosure``, but the error on a smaller :math:`|\xi| \le tR` is at
-    most :math:`t^2 e`, which is what integrals over the radius need.
-    """
-    return taylor_with_change(z, R, beta, order)[0]
-
-
-def taylor_with_change(
-    z: Float[Tensor, " n"], R: Float[Tensor, " n"], beta: float, order: int
-) -> tuple[Affine, Float[Tensor, " n"]]:
-    r"""``taylor_enclosure``, and R times the steepest secant from z.
-
-    The latter bounds :math:`|f(z+\xi) - f(z)|` and shrinks with :math:`|\xi|`. Both come from the same nodes.
-    """
-    return Softplus(z, R, beta).taylor(order)

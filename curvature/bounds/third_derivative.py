@@ -14,23 +14,17 @@ whose coefficients follow by recursion (see ``docs/derivations.md``). At the cen
 slopes, :math:`T[u] = \sum_k u_k\,\partial H/\partial x_k` is the third derivative itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from curvature.bounds.relaxations import (
-    Affine,
-    Softplus,
-    affine_enclosure,
-    taylor_enclosure,
-)
+from curvature.bounds.relaxations import Affine, Softplus
 from curvature.bounds.rounding import gamma, row_norm_bounds, symmetric_norm_bounds
 
 _CHUNK = 2**22  # numbers in one block of outer products
-Enclosure = Callable[[Tensor, Tensor, float, int], Affine]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +81,7 @@ class Layer:
 
 def chebyshev_model(centre: Centre, radius: float) -> list[Layer]:
     """The model with nearly best affine enclosures: the smallest remainders on the whole ball."""
-    return _model(centre, radius, affine_enclosure, None)
+    return _model(centre, radius)
 
 
 def taylor_model(centre: Centre, radius: float, known: list[Layer] | None = None) -> list[Layer]:
@@ -97,7 +91,7 @@ def taylor_model(centre: Centre, radius: float, known: list[Layer] | None = None
     tr, as every factor is bounded by a constant times a power of the distance. ``known`` is a model
     of the same centre at any radius, whose coefficients are used again.
     """
-    return _model(centre, radius, taylor_enclosure, known)
+    return _model(centre, radius, taylor=True, known=known)
 
 
 def first_order(layers: list[Layer]) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n n n"]]:
@@ -155,14 +149,14 @@ def _whole(enclosure: Affine, change: Tensor) -> Tensor:
     return enclosure.centre.abs() + 2 * change + enclosure.error
 
 
-def _model(centre: Centre, radius: float, enclosure: Enclosure, known: list[Layer] | None) -> list[Layer]:
+def _model(centre: Centre, radius: float, *, taylor: bool = False, known: list[Layer] | None = None) -> list[Layer]:
     layers: list[Layer] = []
     for k, W in enumerate(centre.weights):
         layer = _first_layer(W) if k == 0 else _next_layer(W, layers[-1], radius, known[k] if known else None)
         distance = row_norm_bounds(layer.A)
         rho = radius**2 / 2 * layer.Q_norm + radius * layer.rest_norm + centre.errors[k]
         reach = (radius * distance + rho) * (1 + gamma(64))
-        _enclose(layer, centre.z[k], reach, rho, centre.beta, enclosure)
+        _enclose(layer, Softplus(centre.z[k], reach, centre.beta), rho, taylor=taylor)
         layers.append(layer)
     _sweep_back(centre, layers, radius)
     return layers
@@ -205,14 +199,13 @@ def _next_layer(W: Tensor, before: Layer, radius: float, known: Layer | None) ->
     return Layer(A=A, Q=Q, Q_square=Q_square, Q_norm=Q_norm, deep=deep, rest=rest, rest_norm=rest_norm)
 
 
-def _enclose(layer: Layer, z: Tensor, reach: Tensor, rho: Tensor, beta: float, enclosure: Enclosure) -> None:  # noqa: PLR0913
-    softplus = Softplus(z, reach, beta)
+def _enclose(layer: Layer, softplus: Softplus, rho: Tensor, *, taylor: bool) -> None:
     layer.bend_range = softplus.range(2)
-    if enclosure is taylor_enclosure:  # Lipschitz, not the range: it must shrink with the radius
+    if taylor:  # Lipschitz, not the range: it must shrink with the radius
         layer.slope, layer.slope_change = softplus.taylor(1)
         layer.bend, layer.bend_change = softplus.taylor(2)
     else:
-        layer.slope, layer.bend = enclosure(z, reach, beta, 1), enclosure(z, reach, beta, 2)
+        layer.slope, layer.bend = softplus.affine(1), softplus.affine(2)
         low, high = softplus.range(1)
         layer.slope_change = torch.maximum(high - layer.slope.centre, layer.slope.centre - low)
         low, high = layer.bend_range

@@ -17,6 +17,7 @@ from figures._script import script_names
 from figures._store import Store
 from figures.pages import contours, theorems
 from figures.pages._page import environment, typeset
+from proofs_check.__main__ import cell
 
 # What a figure shows of the theorems, by the names of their claims.
 SHOWS = {
@@ -92,8 +93,9 @@ def markdown(records: dict[str, dict[str, Any]]) -> str:
     lines = ["| figure | claim | verdict here | value | n |", "|---|---|---|---|---|"]
     for name, record in records.items():
         for claim in _claims(record):
-            words = " ".join(claim["words"].replace("|", "\\|").replace("<", "&lt;").split())
-            lines.append(f"| {title(name)} | {words} | {claim['verdict']} | {claim['value']:.4g} | {claim['n']} |")
+            lines.append(
+                f"| {title(name)} | {cell(claim['words'])} | {claim['verdict']} | {claim['value']:.4g} | {claim['n']} |"
+            )
     return "\n".join(lines)
 
 

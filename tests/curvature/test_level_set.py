@@ -24,7 +24,7 @@ TOL = 1e-11
 angles = st.floats(0.0, 2 * math.pi)
 
 
-def close(actual, expected, tol=TOL):
+def assert_near(actual, expected, tol=TOL):
     assert_close(actual, torch.as_tensor(expected, dtype=torch.float64), rtol=tol, atol=tol)
 
 
@@ -38,10 +38,10 @@ def test_sphere_has_curvature_minus_one_over_radius(seed, n, radius):
     def f(p):
         return p @ p
 
-    close(radius * principal_curvatures(f, x), -torch.ones(n - 1, dtype=torch.float64))
-    close(radius * mean_curvature(f, x), -1.0)
-    close(radius ** (n - 1) * gaussian_curvature(f, x), (-1.0) ** (n - 1))
-    close(unit_normal(f, x), x / radius)
+    assert_near(radius * principal_curvatures(f, x), -torch.ones(n - 1, dtype=torch.float64))
+    assert_near(radius * mean_curvature(f, x), -1.0)
+    assert_near(radius ** (n - 1) * gaussian_curvature(f, x), (-1.0) ** (n - 1))
+    assert_near(unit_normal(f, x), x / radius)
 
 
 @given(angle=angles, height=st.floats(-3, 3), radius=radii)
@@ -53,9 +53,9 @@ def test_cylinder_is_flat_along_its_axis(angle, height, radius):
         return p[0] ** 2 + p[1] ** 2
 
     curvatures, directions = principal_directions(f, x)
-    close(radius * curvatures, [-1.0, 0.0])
-    close(directions[1].abs(), [0.0, 0.0, 1.0])
-    close(radius**2 * gaussian_curvature(f, x), 0.0)
+    assert_near(radius * curvatures, [-1.0, 0.0])
+    assert_near(directions[1].abs(), [0.0, 0.0, 1.0])
+    assert_near(radius**2 * gaussian_curvature(f, x), 0.0)
 
 
 @given(tube=angles, around=angles, r=st.floats(0.2, 1.5))
@@ -69,17 +69,17 @@ def test_torus(tube, around, r):
         return (torch.sqrt(p[0] ** 2 + p[1] ** 2) - R) ** 2 + p[2] ** 2
 
     a, b = -1 / r, -math.cos(tube) / rho
-    close(principal_curvatures(f, x), sorted([a, b]))
-    close(mean_curvature(f, x), (a + b) / 2)
-    close(gaussian_curvature(f, x), a * b)
+    assert_near(principal_curvatures(f, x), sorted([a, b]))
+    assert_near(mean_curvature(f, x), (a + b) / 2)
+    assert_near(gaussian_curvature(f, x), a * b)
 
 
 def test_saddle_at_its_centre():
     """Oracle: closed form, z = x^2/2 - y^2/2 seen from above has curvatures 1 and -1."""
     x = torch.zeros(3, dtype=torch.float64)
     curvatures, directions = principal_directions(lambda p: p[2] - p[0] ** 2 / 2 + p[1] ** 2 / 2, x)
-    close(curvatures, [-1.0, 1.0])
-    close(directions.abs(), [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    assert_near(curvatures, [-1.0, 1.0])
+    assert_near(directions.abs(), [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 
 
 @given(seed=seeds, a=st.floats(0.5, 2), b=st.floats(0.5, 2), c=st.floats(0.5, 2))
@@ -95,11 +95,11 @@ def test_ellipsoid_gaussian_and_mean_curvature(seed, a, b, c):
     def f(p):
         return (p**2 / axes**2).sum()
 
-    close(gaussian_curvature(f, x) / K, 1.0)
-    close(mean_curvature(f, x), M, 1e-10 / min(a, b, c) ** 4)
+    assert_near(gaussian_curvature(f, x) / K, 1.0)
+    assert_near(mean_curvature(f, x), M, 1e-10 / min(a, b, c) ** 4)
     k = principal_curvatures(f, x)
-    close(k.prod(), K, 1e-10)
-    close(k.mean(), M, 1e-10)
+    assert_near(k.prod(), K, 1e-10)
+    assert_near(k.mean(), M, 1e-10)
 
 
 @given(seed=seeds, n=st.integers(2, 7))
@@ -114,10 +114,10 @@ def test_quadric_against_a_null_space_and_a_projected_hessian(seed, n):
     def f(p):
         return p @ A @ p + b @ p
 
-    close(principal_curvatures(f, x), expected, TOL * max(1, scale))
+    assert_near(principal_curvatures(f, x), expected, TOL * max(1, scale))
     P = torch.eye(n, dtype=torch.float64) - torch.outer(G, G) / (G @ G)
-    close(shape_operator(f, x), -P @ H @ P / G.norm(), TOL * max(1, scale))
-    close(hessian(f, x), H)
+    assert_near(shape_operator(f, x), -P @ H @ P / G.norm(), TOL * max(1, scale))
+    assert_near(hessian(f, x), H)
 
 
 @given(seed=seeds, n=st.integers(2, 6))
@@ -140,11 +140,11 @@ def test_relabelling_the_levels(seed, n):
     f, x = tanh_field(seed, n)
     expected, tol = principal_curvatures(f, x), 1e-9 * (1 + float(principal_curvatures(f, x).abs().max()))
     for phi in (torch.exp, lambda t: t**3 + 5 * t, torch.sigmoid):
-        close(principal_curvatures(lambda p, phi=phi: phi(f(p)), x), expected, tol)
-        close(shape_operator(lambda p, phi=phi: phi(f(p)), x), shape_operator(f, x), tol)
-    close(principal_curvatures(lambda p: torch.exp(-f(p)), x), -expected.flip(0), tol)
-    close(unit_normal(lambda p: -f(p), x), -unit_normal(f, x))
-    close(mean_curvature(lambda p: -f(p), x), -mean_curvature(f, x), tol)
+        assert_near(principal_curvatures(lambda p, phi=phi: phi(f(p)), x), expected, tol)
+        assert_near(shape_operator(lambda p, phi=phi: phi(f(p)), x), shape_operator(f, x), tol)
+    assert_near(principal_curvatures(lambda p: torch.exp(-f(p)), x), -expected.flip(0), tol)
+    assert_near(unit_normal(lambda p: -f(p), x), -unit_normal(f, x))
+    assert_near(mean_curvature(lambda p: -f(p), x), -mean_curvature(f, x), tol)
 
 
 @given(seed=seeds, n=st.integers(2, 6), scale=st.floats(0.1, 10))
@@ -159,9 +159,9 @@ def test_motions_and_scaling_of_space(seed, n, scale):
 
     k = principal_curvatures(f, x)
     tol = 1e-9 * (1 + float(k.abs().max()))
-    close(scale * principal_curvatures(moved, y), k, tol)
-    close(scale * shape_operator(moved, y), R @ shape_operator(f, x) @ R.T, tol)
-    close(unit_normal(moved, y), R @ unit_normal(f, x), 1e-10)
+    assert_near(scale * principal_curvatures(moved, y), k, tol)
+    assert_near(scale * shape_operator(moved, y), R @ shape_operator(f, x) @ R.T, tol)
+    assert_near(unit_normal(moved, y), R @ unit_normal(f, x), 1e-10)
 
 
 @given(seed=seeds, n=st.integers(2, 7))
@@ -171,9 +171,9 @@ def test_directions_diagonalise_the_shape_operator(seed, n):
     curvatures, V = principal_directions(f, x)
     S = shape_operator(f, x)
     tol = 1e-11 * (1 + float(curvatures.abs().max()))
-    close(V @ S, curvatures[:, None] * V, tol)
-    close(V @ V.T, torch.eye(n - 1, dtype=torch.float64))
-    close(V @ unit_normal(f, x), torch.zeros(n - 1, dtype=torch.float64))
+    assert_near(V @ S, curvatures[:, None] * V, tol)
+    assert_near(V @ V.T, torch.eye(n - 1, dtype=torch.float64))
+    assert_near(V @ unit_normal(f, x), torch.zeros(n - 1, dtype=torch.float64))
 
 
 @given(seed=seeds, n=st.integers(2, 9), axis=st.booleans(), sign=st.sampled_from([-1.0, 1.0]))
@@ -182,8 +182,8 @@ def test_tangent_frame_is_orthonormal_and_normal_to_the_normal(seed, n, axis, si
     """Oracle: the definition; normals on an axis are the degenerate reflections."""
     normal_vector = sign * (torch.eye(n, dtype=torch.float64)[0] if axis else 3 * normal(seed, n))
     Q = tangent_frame(normal_vector)
-    close(Q.T @ Q, torch.eye(n - 1, dtype=torch.float64), 50 * n * EPS)
-    close(Q.T @ (normal_vector / normal_vector.norm()), torch.zeros(n - 1, dtype=torch.float64), 50 * n * EPS)
+    assert_near(Q.T @ Q, torch.eye(n - 1, dtype=torch.float64), 50 * n * EPS)
+    assert_near(Q.T @ (normal_vector / normal_vector.norm()), torch.zeros(n - 1, dtype=torch.float64), 50 * n * EPS)
 
 
 @given(seed=seeds, n=st.integers(2, 5))
@@ -191,7 +191,7 @@ def test_curvatures_are_differentiable(seed, n):
     """Oracle: closed form, d/dx of the sphere's mean curvature -1/|x| is x/|x|^3; gradcheck for the rest."""
     x = normal(seed, n)
     slope = torch.func.grad(lambda p: mean_curvature(lambda q: q @ q, p))(x)
-    close(slope * x.norm() ** 2, x / x.norm(), 1e-9)
+    assert_near(slope * x.norm() ** 2, x / x.norm(), 1e-9)
     f, y = tanh_field(seed, n)
     if float(second_fundamental_form(f, y).norm()) < 10:
         torch.autograd.gradcheck(

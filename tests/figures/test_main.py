@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from figures import __main__ as command
+from figures._claim import Claim
 from figures._run import Options
 from figures._script import load_script, named, script_names
 from figures.pages import gallery
@@ -138,8 +139,9 @@ def test_all_figures_run_quickly(tmp_path: Path):
     page = DOCS.read_text(encoding="utf-8")
     shown = {name: record for name, record in records.items() if f"- {gallery.title(name)}\n" not in page}
     on_record, told = _verdicts(gallery.markdown(_as_on_record(shown))), _verdicts(page)
-    common = on_record.keys() & told.keys()  # a quick run is on other networks for some figures, whose claims name them
-    assert {figure for figure, _ in common} == {figure for figure, _ in told} == {figure for figure, _ in on_record}
+    # A quick figure 3 is on a smaller network in the large one's place, and its claims name it.
+    assert {figure for figure, _ in told.keys() ^ on_record.keys()} <= {"| Figure 3: gradient over beta"}
+    common = told.keys() & on_record.keys()
     assert {claim: told[claim] for claim in common} == {claim: on_record[claim] for claim in common}
 
 
@@ -147,7 +149,7 @@ def _as_on_record(records: dict[str, Any]) -> dict[str, Any]:
     """The records as if each verdict were the one that the claim expects."""
 
     def claim(told: dict[str, Any]) -> dict[str, Any]:
-        return told | {"verdict": "holds" if told["expected"] else "does not hold here"}
+        return told | {"verdict": Claim(expected=True, holds=told["expected"], value=0.0, n=1).verdict}
 
     return {
         name: record | {"judged": True, "claims": {words: claim(told) for words, told in record["claims"].items()}}

@@ -259,8 +259,8 @@ def test_planted_mistakes_in_the_remainder_are_refuted(mistake, monkeypatch):
     module, name = PLANTED[mistake]
     true = getattr(module, name)
 
-    def enclose(layer, z, reach, rho, beta, enclosure):
-        true(layer, z, reach, 0 * rho, beta, enclosure)
+    def enclose(layer, softplus, rho, *, taylor):
+        true(layer, softplus, 0 * rho, taylor=taylor)
         layer.slope_rest, layer.bend_rest = 0 * layer.slope_rest, 0 * layer.bend_rest
 
     false = {

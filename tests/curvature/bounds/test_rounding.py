@@ -10,11 +10,8 @@ from hypothesis import strategies as st
 
 from curvature.bounds.relaxations import (
     _LARGEST,
-    affine_enclosure,
+    Softplus,
     derivative,
-    derivative_magnitude,
-    derivative_range,
-    taylor_with_change,
 )
 from curvature.bounds.rounding import (
     TINY,
@@ -123,15 +120,16 @@ def test_ranges_and_enclosures_hold_on_the_interval(seed, beta, order, wide):
     t = xi.abs() / R  # the fraction of the interval
     values = derivative(z + xi, beta, order)
 
-    low, high = derivative_range(z, R, beta, order)
+    softplus = Softplus(z, R, beta)
+    low, high = softplus.range(order)
     assert (values >= low).all()
     assert (values <= high).all()
-    assert (values.abs() <= derivative_magnitude(z, R, beta, order)).all()
+    assert (values.abs() <= softplus.magnitude(order)).all()
     if order <= 2:
-        c, slope, e = affine_enclosure(z, R, beta, order)
+        c, slope, e = softplus.affine(order)
         assert ((values - c - slope * xi).abs() <= e).all()
         # On a smaller part of the interval the Taylor error shrinks with the square, the secant change linearly.
-        (c, slope, e), change = taylor_with_change(z, R, beta, order)
+        (c, slope, e), change = softplus.taylor(order)
         assert ((values - c - slope * xi).abs() <= e * t**2 + 1e-13 * beta**order).all()
         assert ((values - c).abs() <= change * t + 1e-13 * beta**order).all()
 

@@ -121,9 +121,9 @@ def test_the_gallery_says_what_the_data_are_of(
 def test_markdown_has_a_row_a_claim(judged: bool, verdict: str):
     """Oracle: by hand; a bar or a bracket in the words breaks no table."""
     claim = {"verdict": "does not hold here", "holds": False, "deviates": False, "value": 0.123456, "n": 7}
-    record = {"judged": judged, "compared": judged, "claims": {"|a| <  b": claim}}
+    record = {"judged": judged, "compared": judged, "claims": {"|a_b| < c": claim}}
     assert gallery.markdown({"fig05_ghorbani": record}).splitlines()[2:] == [
-        f"| Figure 5: ghorbani | \\|a\\| &lt; b | {verdict} | 0.1235 | 7 |"
+        f"| Figure 5: ghorbani | \\|a\\_b\\| &lt; c | {verdict} | 0.1235 | 7 |"
     ]
 
 
