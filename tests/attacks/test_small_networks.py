@@ -11,6 +11,7 @@ import attacks.small_networks as small
 from attacks import explain, load_network
 from attacks.datasets import mnist, stratified_split
 from attacks.small_networks import ARCHITECTURES, Recipe, train, trained_weights, vgg16_cifar10, weights_file
+from attacks.weights import train as train_weights
 from curvature import extreme_curvatures, hvp, hypotheses, logit
 from curvature.bounds.entesari_2024 import entesari_2024_graph
 
@@ -132,13 +133,34 @@ def test_the_cifar_network_is_vgg16s_convolutions():
         load_network("vgg16_cifar10", weights="pretrained")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_trained_networks_reach_their_accuracy(name):
-    """Oracle: 96 % of the 1,000 held-out images; the weights come from the user's cache if they are there."""
+def test_trained_networks_come_with_the_package(name, tmp_path, monkeypatch):
+    """Oracle: the folder, 96 % of the 1,000 held-out images, and what was noted at the end of the training."""
+    monkeypatch.setenv(small.CACHE_VARIABLE, str(tmp_path))
     network = load_network(name)
+    assert not list(tmp_path.iterdir())
+    assert sorted(path.name for path in small.SHIPPED.glob("*.safetensors")) == sorted(
+        weights_file(known).name for known in ARCHITECTURES
+    )
     pixels, labels = mnist()
     _, held_out = stratified_split(labels)
     x = torch.tensor(pixels)[held_out, None] / 255
     right = torch.cat([network.predict(part) for part in x.split(250)]) == labels[held_out]
     assert right.double().mean() >= 0.96
+    with safe_open(trained_weights(name), framework="pt") as file:
+        noted = json.loads(file.metadata()["training"])["held_out_accuracy"]
+    assert float(right.double().mean()) == pytest.approx(
+        noted, abs=0.002
+    )  # a processor that rounds otherwise: an image or two
+
+
+def test_weights_are_trained_anew_beside_the_script(quick, monkeypatch, capsys):
+    """Oracle: the folder; the file of an older recipe goes, an unknown name changes nothing."""
+    monkeypatch.setattr(train_weights, "SHIPPED", quick)
+    (quick / "mnist_lenet-0123456789ab.safetensors").write_bytes(b"old")
+    with pytest.raises(SystemExit):
+        train_weights.main(["lenet"])
+    assert "among mnist_lenet" in capsys.readouterr().err
+    assert len(list(quick.iterdir())) == 1
+    train_weights.main(["mnist_lenet"])
+    assert [path.name for path in quick.glob("*.safetensors")] == [weights_file("mnist_lenet").name]
