@@ -35,7 +35,7 @@ def caption(data: Data) -> str:
 
 def claims(data: Data) -> dict[str, Claim]:
     """Maps of another image, no visible change, the same class."""
-    return _sheets.claims(data, expected=(True, False, True))  # fewer, larger steps leave a texture that one sees
+    return _sheets.claims(data, expected=(True, False, True))  # a texture shows
 
 
 def draw(data: Data) -> Figure:
