@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -59,11 +60,17 @@ def _measured(
     context = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker)
     try:
-        futures = {pool.submit(measure, part): part for part in todo}
+        futures = {pool.submit(_as_arrays, measure, part): part for part in todo}
         for future in concurrent.futures.as_completed(futures):
-            yield futures.pop(future), future.result()
+            part, arrays = futures.pop(future), future.result()
+            yield part, {name: torch.from_numpy(array) for name, array in arrays.items()}
     finally:  # a ``with`` would wait for every part that is queued, after an interrupt too
         pool.shutdown(cancel_futures=True)
+
+
+def _as_arrays(measure: Measure, part: Stored) -> dict[str, npt.NDArray[Any]]:
+    """By value: a tensor goes by a handle that its worker serves, which a parent that is killed leaves half open."""
+    return {name: tensor.numpy() for name, tensor in measure(part).items()}
 
 
 def _start_worker() -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import resource_sharer
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,15 @@ from attacks.correlation.table import as_table, broken_bounds, violations
 
 ROOT = Path(__file__).parents[3]
 SMALL = Settings(betas=(1.0, 20.0), radii=(0.01, 0.3), images=24, ascent=Ascent(steps=6, restarts=4), local_images=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """As in the workers: the number of threads decides the last digits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +185,21 @@ def test_two_processes_give_the_same_bytes(measured, tmp_path):
     run_parts(parts[:2], store, workers=2, measure=measure)
     for part in parts[:2]:
         assert store.file(part).read_bytes() == whole.file(part).read_bytes()
+
+
+def _is_serving(part):
+    """A ``measure`` that tells whether this process has something to be fetched by handle."""
+    serving = resource_sharer._resource_sharer._listener is not None
+    return {"position": torch.tensor(part.positions), "serving": torch.tensor([serving])}
+
+
+def test_a_worker_leaves_nothing_to_be_fetched(measured, tmp_path):
+    """Oracle: the standard library's server of handles, which is started by the first tensor that is sent as such."""
+    _, _, parts, _ = measured
+    assert len(parts) > 3  # so that one of two workers has sent before
+    store = Store(tmp_path)
+    run_parts(parts, store, workers=2, measure=_is_serving)
+    assert not any(store.load(part)["serving"].item() for part in parts)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
