@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from attacks.explanations import explain
 from attacks.storage import write_atomically
@@ -53,6 +54,11 @@ table = 2
 {details}"""
 
 
+def labels(networks: NDArray[np.str_]) -> list[str]:
+    """Below the boxes: the paper's name where that network ran, else that of the small one that stands in."""
+    return [ARCHITECTURES.get(str(name), str(name).replace("mnist_", "small ")) for name in networks]
+
+
 def example(key: str, images: str, *, quick: bool, studies: Path, any_code: bool) -> Data:
     """The pair whose manipulated map has the median correlation with its target: pixels, maps and metrics."""
     found, names = study_of(images, quick=quick, studies=studies, any_code=any_code)
@@ -69,7 +75,7 @@ def example(key: str, images: str, *, quick: bool, studies: Path, any_code: bool
     columns = [f"explanation_{number}" for number in _NUMBERS] + ["image_ssim", "image_mse", "output_class_kept"]
     data |= {column: np.array(found.column(column, network=name)[i], float) for column in columns}
     labels = np.array([found.pairs[i][0], found.pairs[i][1], network.name])
-    numbers = {"pairs": np.array(len(correlations)), "setting": np.array(found.setting)}
+    numbers = {"pairs": np.array(len(correlations)), "setting": np.array(found.setting_on(name))}
     return data | {"names": labels} | numbers
 
 
@@ -78,7 +84,7 @@ def claims_of_example(data: Data, *, expected: tuple[bool, bool, bool] = (True, 
     nearer = float(data["explanation_pcc_target"] - data["explanation_pcc_original"])
     alike, kept = float(data["image_ssim"]), float(data["output_class_kept"])
     return {
-        "the manipulated map resembles the target's": Claim(
+        "the manipulated map is nearer to the target's than to its own former one": Claim(
             expected=expected[0],
             holds=nearer > 0,
             value=nearer,
@@ -95,7 +101,7 @@ def claims_of_example(data: Data, *, expected: tuple[bool, bool, bool] = (True, 
 def caption_of_example(data: Data, key: str) -> str:
     """What was run, and the numbers of the pair."""
     image, target, network = (str(name) for name in data["names"])
-    small = "" if network == key else f", a small {ARCHITECTURES[key]} trained on MNIST that stands in,"
+    small = "" if network == key else f", a small network of the family of {ARCHITECTURES[key]} that stands in,"
     return f"""Gradient maps of {network}{small} before and after the manipulation of {image} towards the map of
         {target}, the pair of median correlation among {data["pairs"]}: {_STEPS[key]} steps of the row of table 2. PCC
         {data["explanation_pcc_target"]:.2f} (before {data["explanation_pcc_target_before"]:.2f}), SSIM

@@ -35,7 +35,7 @@ _PACKAGES = (
 )
 
 
-def content(script: Script, *, seed: int, quick: bool, arguments: Mapping[str, Any]) -> str:
+def content(script: Script, *, seed: int | None, quick: bool, arguments: Mapping[str, Any]) -> str:
     """Hash of all that determines a figure's data but ``code()`` and the versions of packages."""
     determines = {
         "script": computing_source(script.path),

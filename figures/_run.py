@@ -28,7 +28,7 @@ class Options:
     """How figures are run.
 
     Attributes:
-        seed: Of whatever is drawn.
+        seed: Of whatever is drawn; figures of the studies draw nothing themselves.
         quick: A few images and steps; judges nothing.
         redraw: Take the saved data as they are, whatever computed them.
         out: Folder of the outputs; ``figures/output`` by default, its folder ``paper`` for those of the paper's own
@@ -104,7 +104,8 @@ def run_script(script: Script, options: Options) -> Outcome:
     store = Store(options.folder, script.name)
     store.prepare()
     arguments = options.arguments(script)
-    key: dict[str, Any] = {"content": content(script, seed=options.seed, quick=options.quick, arguments=arguments)}
+    seed = {"seed": options.seed} if script.seeded else {}
+    key: dict[str, Any] = {"content": content(script, seed=seed.get("seed"), quick=options.quick, arguments=arguments)}
     key |= {"code": code(), "versions": versions()}
     record = _usable(store.record(), key, options)
     seconds = None
@@ -112,9 +113,9 @@ def run_script(script: Script, options: Options) -> Outcome:
         raise ValueError(f"expected data of {script.name} in '{store.folder}' to redraw; leave --redraw out")
     if record is None:
         started = time.perf_counter()
-        data = script.compute(seed=options.seed, quick=options.quick, **arguments)
+        data = script.compute(**seed, quick=options.quick, **arguments)
         seconds = time.perf_counter() - started
-        record = key | {"seed": options.seed, "quick": options.quick, "arguments": determining(arguments)}
+        record = key | {"seed": seed.get("seed"), "quick": options.quick, "arguments": determining(arguments)}
         record |= {"any_code": options.any_code, "command": options.command(script.name)}
         record["data"] = store.save_data(data)
         store.save_record(record)  # hours of computing outlive an error in what judges or draws
@@ -128,7 +129,7 @@ def run_script(script: Script, options: Options) -> Outcome:
 
 def _on_record(script: Script, record: dict[str, Any]) -> bool:
     """Whether the data are those of the setting whose verdicts the claims record."""
-    default = record["seed"] == 0 and record["arguments"] == determining(script.options())
+    default = record["seed"] in (0, None) and record["arguments"] == determining(script.options())
     return default and not record["quick"]
 
 
@@ -150,7 +151,7 @@ def _draw(store: Store, draw: Callable[[Data], Figure], data: Data) -> None:
 
 
 def _words(script: Script, data: Data, outcome: Outcome, record: dict[str, Any]) -> dict[str, Any]:
-    caption = f"{script.words(data)} Seed {record['seed']}."
+    caption = script.words(data) + ("" if record["seed"] is None else f" Seed {record['seed']}.")
     return {
         "name": script.name,
         "caption": f"{caption} {_QUICK}" if record["quick"] else caption,

@@ -2,7 +2,8 @@
 
 A script ``figNN_slug.py`` or ``extra_slug.py`` exports
 
-* ``compute(*, seed, quick, ...) -> Data``; further keyword arguments are options (``--set KEY=VALUE``),
+* ``compute(*, seed, quick, ...) -> Data``, without ``seed`` if it draws nothing itself; further keyword arguments are
+  options (``--set KEY=VALUE``),
 * ``claims(data) -> dict[str, Claim]``, the paper's statements about the figure,
 * ``draw(data) -> Figure``, from the saved data alone,
 * ``CAPTION``, or ``caption(data) -> str``: exactly what was run, and how that differs from the paper,
@@ -74,6 +75,11 @@ class Script:
     def words(self, data: Data) -> str:
         """The caption for this data, on one line."""
         return " ".join((self.caption if isinstance(self.caption, str) else self.caption(data)).split())
+
+    @property
+    def seeded(self) -> bool:
+        """Whether ``compute`` draws anything; figures of the studies do not, whose files name their seeds."""
+        return "seed" in inspect.signature(self.compute).parameters
 
     def options(self) -> dict[str, Any]:
         """Options of ``compute`` beside seed and quick, with their defaults."""

@@ -136,7 +136,7 @@ def claims(data: Data, *, expected: tuple[bool, bool, bool] = (True, True, True)
     nearer = float((data["pcc_target"] - data["pcc_original"]).min())
     alike, kept = float(data["image_ssim"].min()), float(data["class_kept"].mean())
     return {
-        "the manipulated map resembles the target's": Claim(
+        "the manipulated map is nearer to the target's than to its own former one": Claim(
             expected=expected[0], holds=nearer > 0, value=nearer, n=n,
             note="least PCC to the target's map less PCC to the image's own former map",
         ),

@@ -1,14 +1,16 @@
 """Maps of a picture by the ReLU network and by softplus networks of falling beta: what figures 3 and 4 share."""
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
 from attacks import Network, explain
-from figures._claim import Data
+from attacks.metrics import pcc
+from figures._claim import Claim, Data
 from figures._draw import TWO_COLUMNS, show_image, show_map
-from figures._inputs import drawn_images, network_in_words, photographs, trained_network
+from figures._inputs import drawn_images, images_in_words, network_in_words, photographs, trained_network
 
 BETAS = (np.inf, 10.0, 3.0, 2.0, 1.0)  # infinity: ReLU
 SMALL = "mnist_lenet"
@@ -23,12 +25,14 @@ def maps_over_beta(network: Network, x: Tensor, method: str) -> NDArray[np.float
     return np.stack([explain(n, x, classes, method=method).detach().numpy() for n in soft], 1).astype(np.float32)
 
 
-def pictures_and_digits(method: str, network: str, *, quick: bool, seed: int) -> Data:
-    """Images and maps of two photographs on a network for photographs, and of two digits on a small one."""
+def pictures_and_digits(method: str, network: str, data: str, *, quick: bool, seed: int) -> Data:
+    """Images and maps of two photographs, or test images of ``data``, on a large network; two digits on a small one."""
     large, small = trained_network("mnist_vgg" if quick else network), trained_network(SMALL)
-    x = drawn_images(large, "mnist", 1, seed=seed)[0] if quick else photographs(large, ("chelsea", "coffee"))
+    source, count = ("mnist", 1) if quick else (data, 2)
+    shown = ("chelsea", "coffee")
+    x = drawn_images(large, source, count, seed=seed)[0] if source else photographs(large, shown)
     words = {"network": large.name, "large": network_in_words(large), "small": network_in_words(small)}
-    words["pictures"] = "MNIST test image" if quick else _PHOTOGRAPHS
+    words["pictures"] = "MNIST test image" if quick else images_in_words(data) if data else _PHOTOGRAPHS
     digits = drawn_images(small, "mnist", 2, seed=seed)[0]
     return {
         "images": large.pixels(x).numpy(),
@@ -36,6 +40,19 @@ def pictures_and_digits(method: str, network: str, *, quick: bool, seed: int) ->
         "digits": small.pixels(digits).numpy(),
         "digit_maps": maps_over_beta(small, digits, method),
     } | {key: np.array(value) for key, value in words.items()}
+
+
+def approximation(data: Data, name: str, *, expected: bool) -> dict[str, Claim]:
+    """Of A.1 about both figures: maps of a large beta approximate ReLU's well; the largest shown is 10."""
+    pairs = [torch.from_numpy(data[key][:, :2]).unbind(1) for key in ("maps", "digit_maps")]  # ReLU and beta = 10
+    similar = torch.cat([pcc(*pair) for pair in pairs])
+    least = float(similar.min())
+    return {
+        f"for large beta {name} maps of the softplus network approximate those of the ReLU network well (A.1)": Claim(
+            expected=expected, holds=least > 0.9, value=least, n=len(similar),
+            note=f"smallest PCC at beta = 10, above 0.9; each: {', '.join(f'{value:.3f}' for value in similar)}",
+        )
+    }  # fmt: skip
 
 
 def draw_maps(data: Data) -> Figure:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,10 @@ class Results:
         """What was run and how that differs from the paper, in words."""
         return setting_of(self)
 
+    def setting_on(self, network: str) -> str:
+        """The same for one network of the study."""
+        return setting_of(self, only=network)
+
     def _tasks(self, selected: dict[str, str]) -> list[Task]:
         def chosen(task: Task) -> bool:
             c = task.combination
@@ -109,19 +114,30 @@ class Results:
         return tasks
 
 
-def setting_of(*found: Results) -> str:
-    """What studies of the same networks and pairs ran and how that differs from the paper, in words."""
+def setting_of(*found: Results, only: str = "") -> str:
+    """What studies of the same pairs ran and how that differs from the paper, in words.
+
+    Args:
+        found: Of studies of the same networks.
+        only: The network to speak of; empty for all.
+    """
     first, studies = found[0].plan.study, [one.plan.study for one in found]
-    networks = ", ".join(network_in_words(found[0].network(source.name)) for source in first.sources)
+    shown = [only] if only else [source.name for source in first.sources]
+    networks = ", ".join(network_in_words(found[0].network(name)) for name in shown)
     names = ", ".join(study.name for study in studies)
     said = f"Here: {networks}; {len(first.pairs)} pairs of held-out images ({', '.join(first.pairs.credits)})"
-    said += f", with the seeds of the study files ({names})."
-    changes = _changes([override for study in studies for override in study.overrides])
+    said += f", drawn with seed {_seed_of_pairs(first)} ({'study' if len(studies) == 1 else 'studies'} {names})."
+    overrides = [override for study in studies for override in study.overrides]
+    changes = _changes([one for one in overrides if set(one.selectors.get("network", shown)) & set(shown)])
     if first.rows:
-        said += f" The paper: {', '.join(dict.fromkeys(first.rows.values()))} on ImageNet."
+        said += f" The paper: {', '.join(dict.fromkeys(first.rows.get(name, name) for name in shown))} on ImageNet."
     if changes:
         return f"{said} Other than in the printed rows: {changes}."
     return f"{said} Rows as printed."
+
+
+def _seed_of_pairs(study: Study) -> int:
+    return int(tomllib.loads(study.text)["pairs"].get("seed", 0))
 
 
 def _changes(overrides: list[Override]) -> str:
@@ -175,7 +191,7 @@ def as_in_the_paper(study: Study, folder: str) -> Study:
     Raises:
         ValueError: If the folder does not hold ImageNet.
     """
-    data = {"data": f"imagenet:{folder}", "count": len(study.pairs), "seed": 0}
+    data = {"data": f"imagenet:{folder}", "count": len(study.pairs), "seed": _seed_of_pairs(study)}
     fitted = study.patterns and Patterns(load_images(f"imagenet:{folder}", split="train"), study.patterns.count, None)
     return dataclasses.replace(
         study,

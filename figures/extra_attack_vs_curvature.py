@@ -76,7 +76,7 @@ def draw(data: Data) -> Figure:
         ends = np.array(panel.get_xlim())
         panel.plot(ends, ends, color="0.5", lw=0.8, zorder=0)
         panel.axhline(VACUOUS, color="black", ls=":", lw=0.8)
-        panel.set(title=rf"$\beta$ = {beta:g}", xlabel=r"$|\lambda_{\max}|\,r$", xlim=ends, ylim=(None, 20))
+        panel.set(title=rf"$\beta$ = {beta:g}", xlabel=r"$|\lambda_{\max}|\,r$", xlim=ends, ylim=(None, 100))
         panel.legend(loc="upper left", handletextpad=0.2, borderpad=0)
     panels[0].set_ylabel(r"attained $\|n(y)-n(x)\|$ on S")
     return figure

@@ -62,7 +62,7 @@ def claims(data: Data) -> dict[str, Claim]:
     ten = int(np.searchsorted(data["beta"], 10))
     dense = data["pcc_mnist_densenet"][ten]
     others = [data[f"pcc_{name}"][ten] for name in _families(data) if name != "mnist_densenet"]
-    share = float((dense < np.mean(others, axis=0)).mean())
+    share = float((dense < np.min(others, axis=0)).mean())
     return {
         "for large beta the softplus network approximates the ReLU network well (A.1)": Claim(
             expected=True, holds=last > 0.9, value=last, n=data["pcc_main"].shape[1],
@@ -73,8 +73,8 @@ def claims(data: Data) -> dict[str, Claim]:
             note="median PCC, below 0.8; the small DenseNet is far shallower than DenseNet-121, so errors add up less",
         ),
         "at beta = 10 DenseNet's softplus map is mostly less similar to ReLU's than the other families' (C.1)": Claim(
-            expected=True, holds=share > 0.5, value=share, n=len(dense),
-            note="share of images where its PCC is below the mean of the others",
+            expected=False, holds=share > 0.5, value=share, n=len(dense),
+            note="share of images where its PCC is below that of each of the others",
         ),
     }  # fmt: skip
 

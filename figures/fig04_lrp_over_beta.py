@@ -2,22 +2,20 @@
 
 import sys
 
-import torch
 from matplotlib.figure import Figure
 
-from attacks.metrics import pcc
 from figures._claim import Claim, Data
 from figures._run import run
 from figures._script import Budget
-from figures._softplus_maps import draw_maps, pictures_and_digits, words
+from figures._softplus_maps import approximation, draw_maps, pictures_and_digits, words
 
 BUDGET = Budget(network="efficientnet_lite0, mnist_lenet", n=4, steps=5, minutes=0.5)
-PAPER = {"network": "vgg16"}
+PAPER = {"network": "vgg16", "data": "imagenet:{folder}"}
 
 
-def compute(*, seed: int, quick: bool, network: str = "efficientnet_lite0") -> Data:
-    """Two photographs and two digits."""
-    return pictures_and_digits("lrp", network, quick=quick, seed=seed)
+def compute(*, seed: int, quick: bool, network: str = "efficientnet_lite0", data: str = "") -> Data:
+    """Two photographs, or test images of ``data``, and two digits."""
+    return pictures_and_digits("lrp", network, data, quick=quick, seed=seed)
 
 
 def caption(data: Data) -> str:
@@ -27,18 +25,7 @@ def caption(data: Data) -> str:
 
 def claims(data: Data) -> dict[str, Claim]:
     """Large betas approximate the ReLU network's map well."""
-    similar = torch.cat(
-        [pcc(*torch.from_numpy(data[key][:, :2]).unbind(1)) for key in ("maps", "digit_maps")]
-    )  # ReLU and beta = 10
-    return {
-        "for large beta LRP maps of the softplus network approximate those of the ReLU network well (A.1)": Claim(
-            expected=True,
-            holds=float(similar.min()) > 0.9,
-            value=float(similar.min()),
-            n=len(similar),
-            note="smallest PCC at beta = 10, above 0.9",
-        )
-    }
+    return approximation(data, "LRP", expected=True)
 
 
 def draw(data: Data) -> Figure:

@@ -17,7 +17,7 @@ PAPER = {"imagenet": "{folder}"}
 _COLUMNS = ("logits_change", "softmax_change", "probability_before", "probability_after", "class_kept")
 
 
-def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
+def compute(*, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
     """The study of table 1: norms of the change of logits and probabilities, ``[methods, pairs]``."""
     found = results("table1", quick=quick, studies=studies, any_code=any_code, imagenet=imagenet)
     return {

@@ -4,27 +4,39 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from figures._architectures import ARCHITECTURES, PAPER, study_of
+from figures._architectures import PAPER, labels, study_of
 from figures._claim import Claim, Data
 from figures._draw import draw_output_change
 from figures._run import STUDIES, run
 from figures._script import Budget
+from figures._studies import Results
 
 __all__ = ["BUDGET", "PAPER", "caption", "claims", "compute", "draw"]
 BUDGET = Budget(network="four small families on MNIST", n=100, steps=4000, minutes=40)
 _COLUMNS = ("logits_change", "softmax_change", "probability_before", "probability_after", "class_kept")
+_PART = 10  # images in one pass
 
 
-def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False, images: str = "") -> Data:
+def compute(*, quick: bool, studies: Path = STUDIES, any_code: bool = False, images: str = "") -> Data:
     """The study of table 2: norms of the change of logits and probabilities, ``[architectures, pairs]``."""
     found, names = study_of(images, quick=quick, studies=studies, any_code=any_code)
     data = {
         column: np.stack([found.column(f"output_{column}", network=name) for name in names.values()]).astype(float)
         for column in _COLUMNS
     }
+    data["logits_norm"] = np.stack([_norms(found, name) for name in names.values()])
     return data | {"networks": np.array(list(names.values())), "setting": np.array(found.setting)}
+
+
+def _norms(found: Results, name: str) -> NDArray[np.float64]:
+    """Norms of the logits of the original images."""
+    network, x = found.network(name), found.tensors(network=name)["original"]
+    with torch.no_grad():
+        return np.concatenate([network.module(part).double().norm(dim=1).numpy() for part in x.split(_PART)])
 
 
 def caption(data: Data) -> str:
@@ -41,7 +53,12 @@ def claims(data: Data) -> dict[str, Claim]:
     n = data["class_kept"].size
     kept, median = float(data["class_kept"].mean()), float(np.median(data["softmax_change"], 1).max())
     confidence = float(np.percentile(np.abs(data["probability_after"] - data["probability_before"]), 90, 1).max())
+    logits = float(np.median(data["logits_change"] / data["logits_norm"], 1).max())
     return {
+        "the pre-activation stays about constant for every architecture (C)": Claim(
+            expected=True, holds=logits < 0.1, value=logits, n=n,
+            note="largest median of the norm of its change over its norm, below 0.1",
+        ),
         "the probabilities stay about constant for every architecture (C)": Claim(
             expected=True, holds=median < 1e-2, value=median, n=n, note="largest median of the norm, below 0.01"
         ),
@@ -51,12 +68,12 @@ def claims(data: Data) -> dict[str, Claim]:
         "all images keep their class (B)": Claim(
             expected=True, holds=kept == 1, value=kept, n=n, note="share of attacks that keep the class"
         ),
-    }
+    }  # fmt: skip
 
 
 def draw(data: Data) -> Figure:
     """Three panels of four boxes."""
-    return draw_output_change(data, list(ARCHITECTURES.values()))
+    return draw_output_change(data, labels(data["networks"]))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ __all__ = ["BUDGET", "PAPER", "caption", "claims", "compute", "draw"]
 BUDGET = Budget(network="mnist_vgg", n=1, steps=1500, minutes=0.2)  # the attacks are those of figure 7
 
 
-def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False, images: str = "") -> Data:
+def compute(*, quick: bool, studies: Path = STUDIES, any_code: bool = False, images: str = "") -> Data:
     """The median pair of the study of table 2."""
     return example("vgg16", images, quick=quick, studies=studies, any_code=any_code)
 

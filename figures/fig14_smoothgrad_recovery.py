@@ -53,11 +53,11 @@ def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool =
 
 def caption(data: Data) -> str:
     """What was run."""
-    return f"""SmoothGrad (10 noisy copies, sigma = noise level times the input range) on manipulated images. Left:
-        correlation of its map with the target and with the original (ReLU, undefended) explanation over the noise
-        level; median, 10th and 90th percentile of {data["to_target"].shape[2]} images attacked by the rows gradient
-        and LRP of table 1 (1500 steps). Centre and right: one noisy network input (clipped to be shown) and
-        the map as the noise grows. {data["setting"]}"""
+    return f"""SmoothGrad (10 noisy copies drawn with the seed named last, sigma = noise level times the input range) on
+        manipulated images. Left: correlation of its map with the target and with the original (ReLU, undefended)
+        explanation over the noise level; median, 10th and 90th percentile of {data["to_target"].shape[2]} images
+        attacked by the rows gradient and LRP of table 1 (1500 steps). Centre and right: one noisy network input
+        (clipped to be shown) and the map as the noise grows. {data["setting"]}"""
 
 
 def claims(data: Data) -> dict[str, Claim]:

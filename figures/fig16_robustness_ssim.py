@@ -15,7 +15,7 @@ PAPER = {"imagenet": "{folder}"}
 _FAILING: frozenset[str] = frozenset()
 
 
-def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
+def compute(*, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
     """The studies of tables 1, 4 and 5."""
     return three_attacks("ssim", quick=quick, studies=studies, any_code=any_code, imagenet=imagenet)
 

@@ -23,7 +23,7 @@ _FAILING = frozenset(
 )
 
 
-def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
+def compute(*, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
     """The studies of tables 1 and 5."""
     return two_attacks("maps", quick=quick, studies=studies, any_code=any_code, imagenet=imagenet)
 

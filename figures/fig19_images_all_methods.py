@@ -29,7 +29,7 @@ _FAILING = frozenset(
 _FACTOR, _MARGIN = 10.0, 0.1
 
 
-def compute(*, seed: int, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
+def compute(*, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
     """The studies of tables 1 and 5."""
     return two_attacks("images", quick=quick, studies=studies, any_code=any_code, imagenet=imagenet)
 

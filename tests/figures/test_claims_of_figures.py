@@ -38,7 +38,8 @@ def softplus(*, good: bool) -> Data:
 def over_beta(*, good: bool) -> Data:
     low, high = (0.2, 0.6) if good else (0.6, 0.2)
     similarity = np.linspace(low, high, 5)[None, :, None] + noise(3, 5, 9, low=-0.01, high=0.01)
-    return {"similarity": similarity, "pictures_similarity": similarity[:2], "network": np.array("made up")}
+    found = {"similarity": similarity, "pictures_similarity": similarity[:2], "network": np.array("made up")}
+    return found | lrp_over_beta(good=good)
 
 
 def lrp_over_beta(*, good: bool) -> Data:
@@ -51,7 +52,10 @@ def ghorbani(*, good: bool) -> Data:
     ours = 0 if good else 1
     to_target, to_original, after = np.full((4, 8), 0.3), np.full((4, 8), 0.8), np.full((4, 8), 0.5)
     to_target[ours], to_original[ours], after[ours] = 0.9, 0.4, 0.99
-    found = {"explanation_pcc_original": to_original, "explanation_pcc_target": to_target}
+    moved = np.full((4, 8), 1e-3)
+    moved[1, 5:], after[1, 5:] = 0.0, 1.0  # an attack that finds nothing keeps its output, and says nothing
+    found = {"image_mse": moved}
+    found |= {"explanation_pcc_original": to_original, "explanation_pcc_target": to_target}
     return found | {"output_probability_before": np.ones((4, 8)), "output_probability_after": after}
 
 
@@ -139,6 +143,18 @@ def test_notes_give_the_numbers_of_the_data():
     notes = [claim.note for claim in load_script("fig05_ghorbani").claims(ghorbani(good=True)).values()]
     assert any("they are 0.01 and 0.5" in note for note in notes)
     assert any("the median before is 1.000" in note for note in notes)
+
+
+def test_an_attack_that_finds_nothing_is_not_counted_as_keeping_its_output():
+    """Oracle: the construction: five of eight pairs are changed by both attacks; with none changed all count."""
+    claims = load_script("fig05_ghorbani").claims
+    data = ghorbani(good=True)
+    words = "our method changes the confidence less than the target region (A.2)"
+    idle = data | {"image_mse": np.where(np.arange(8) < 5, data["image_mse"], 0.0)}
+    assert (claims(idle)[words].n, claims(data | {"image_mse": np.zeros((4, 8))})[words].n) == (5, 8)
+    assert "nothing better than the image itself for 3 pairs (top-k 0" in load_script("fig05_ghorbani").words(
+        data | {"setting": SETTING}
+    )
 
 
 def test_captions_in_the_papers_setting_name_its_images_and_network():

@@ -209,6 +209,17 @@ def test_the_caption_ends_with_the_seed_and_says_that_a_run_was_quick(written: W
     assert record(options)["caption"] == "Three numbers. Seed 0."
 
 
+def test_a_script_that_draws_nothing_names_no_seed(written: Written, options: Options):
+    """Oracle: by hand; another seed asks for the same data, whose verdicts are compared with those on record."""
+    script = written(change=("def compute(*, seed, quick,", "seed = 0\n\n\ndef compute(*, quick,"))
+    for seed in (0, 5):
+        outcome = run_script(script, dataclasses.replace(options, seed=seed))
+        assert outcome.compared
+        assert record(options)["caption"] == "Three numbers."
+        assert record(options)["seed"] is None
+    assert len(written.runs) == 1
+
+
 def test_the_command_on_record_computes_the_same(written: Written, options: Options):
     """Oracle: by hand; the folder of the user's data is in no word of it, and drawing again changes nothing."""
     many = dataclasses.replace(

@@ -39,7 +39,10 @@ def _numbers(**changes):
     ("change", "refuted"),
     [
         ({}, ()),
-        ({"pcc_target": np.array([0.8, 0.05])}, ("the manipulated map resembles the target's",)),
+        (
+            {"pcc_target": np.array([0.8, 0.05])},
+            ("the manipulated map is nearer to the target's than to its own former one",),
+        ),
         ({"image_ssim": np.array([0.97, 0.5])}, ("the manipulated image looks like the original",)),
         ({"class_kept": np.array([False, True])}, ("the class is kept",)),
     ],

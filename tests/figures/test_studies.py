@@ -57,7 +57,22 @@ def test_the_setting_of_several_studies_says_shared_changes_once(folder: Path):
     both = _studies.setting_of(one, dataclasses.replace(one, plan=dataclasses.replace(one.plan, study=study)))
     assert both.count(study.overrides[0].reason) == 1
     assert "lr 0.000225, 0.5 (" in both
-    assert "(ghorbani, faster)" in both
+    assert "(studies ghorbani, faster)" in both
+
+
+def test_the_setting_of_one_network_of_several_speaks_of_no_other(folder: Path):
+    """Oracle: the study's own overrides: two learning rates in pixels, each for some networks."""
+    found = _studies.Results(_studies._planned("table2", True, ""), _studies.Folder(folder))
+    for name, step, other in (
+        ("mnist_vgg", "lr 0.000225", "0.0001125"),
+        ("mnist_densenet", "lr 0.0001125", "0.000225"),
+    ):
+        words = found.setting_on(name)
+        assert name in words
+        assert step in words
+        assert other not in words
+        assert sum(one.name in words for one in found.plan.study.sources) == 1
+        assert "drawn with seed 0 (study table2)" in words
 
 
 def test_the_papers_own_setting_has_no_changes(folder: Path):
