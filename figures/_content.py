@@ -19,7 +19,7 @@ from attacks.studies.task import environment
 from figures._script import FOLDER, Script
 
 # They judge, describe and draw data; a change of them needs no new data.
-_NOT_COMPUTING = ("claims", "draw", "caption", "CAPTION", "BUDGET", "PAPER")
+_NOT_COMPUTING = ("claims", "draw", "caption", "CAPTION", "BUDGET", "PAPER", "FAILING", "_FAILING")
 _NOT_COMPUTING_MODULES = ("_claim", "_content", "_draw", "_run", "_script", "_store")
 NOT_DETERMINING = ("studies", "any_code")  # options that say where to find results, not which
 _PACKAGES = (

@@ -13,7 +13,7 @@ from figures._run import STUDIES, run
 from figures._script import Budget
 from figures._studies import results
 
-BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=12)
+BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=4)
 PAPER = {"imagenet": "{folder}"}
 ATTACKS = {
     "manipulate": "ours", "ghorbani_target_region": "region",

@@ -12,7 +12,7 @@ from figures._run import STUDIES, run
 from figures._script import Budget
 from figures._studies import METHODS, results
 
-BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=40)
+BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=29)
 PAPER = {"imagenet": "{folder}"}
 _COLUMNS = ("logits_change", "softmax_change", "probability_before", "probability_after", "class_kept")
 

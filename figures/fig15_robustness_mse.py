@@ -10,9 +10,16 @@ from figures._robustness import claims_of_scatter, draw_scatter, scatter_caption
 from figures._run import STUDIES, run
 from figures._script import Budget
 
-BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=40)
+BUDGET = Budget(network="mnist_lenet", n=100, steps=1500, minutes=75)
 PAPER = {"imagenet": "{folder}"}
-_FAILING: frozenset[str] = frozenset()
+# Table 4's steps for SmoothGrad are larger than table 1's and its maps go farther; smoothed LRP maps of MNIST resemble
+# each other before any attack; table 5's steps are smaller, and the images change less (docs/results.md).
+_FAILING = {
+    "MSE of Gradient maps to the target is mostly higher with SmoothGrad",
+    "MSE of LRP maps to the target is mostly higher with SmoothGrad",
+    "MSE of LRP maps to the target is mostly higher with beta-smoothing",
+    "MSE of images is higher or comparable with beta-smoothing of Gradient",
+}
 
 
 def compute(*, quick: bool, studies: Path = STUDIES, any_code: bool = False, imagenet: str = "") -> Data:
