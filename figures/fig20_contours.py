@@ -110,11 +110,10 @@ def caption(data: Data) -> str:
     ratio = data["bound"][finite] / _attained(data)[finite]
     return rf"""Level lines of f(x) = V^T s(W x) on [-1, 1]^2, 50 hidden neurons, all weights uniform in (-1, 1) from
     torch's generator, ReLU and softplus with beta = {float(data["beta"]):g}, in the paper 1. Beyond it: the colour is
-    the curvature of the line, in closed form; ReLU's lines are straight (0, dark) but for the kinks at the 50
-    lines w_i x = 0, which no colour shows: both are compared by the turn of the normal over a way of {_VISIBLE:g};
-    right, an upper bound on the curvature of every level line in a square of side {2 / len(data["bound"]):g}, by
-    interval arithmetic on {_CUTS}^2 boxes each (certified in {finite.sum()} of {finite.size} squares; median
-    {np.median(ratio):.4f} times the largest curvature on the grid there)."""
+    the curvature of the line; ReLU's are straight (0) but for kinks at the 50 lines w_i x = 0, which no colour shows:
+    both are compared by the turn of the normal over a way of {_VISIBLE:g}; right, a bound on the curvature of all level
+    lines in squares of side {2 / len(data["bound"]):g}, by interval arithmetic on {_CUTS}^2 boxes each (certified in
+    {finite.sum()} of {finite.size}; median {np.median(ratio):.4f} times the largest curvature on the grid there)."""
 
 
 if __name__ == "__main__":
