@@ -106,8 +106,7 @@ def draw(data: Data) -> Figure:
 
 def caption(data: Data) -> str:
     """What was run."""
-    finite = np.isfinite(data["bound"])
-    ratio = data["bound"][finite] / _attained(data)[finite]
+    ratio = (data["bound"] / _attained(data))[finite := np.isfinite(data["bound"])]
     return rf"""Level lines of f(x) = V^T s(W x) on [-1, 1]^2, 50 hidden neurons, all weights uniform in (-1, 1) from
     torch's generator, ReLU and softplus with beta = {float(data["beta"]):g}, in the paper 1. Beyond it: the colour is
     the curvature of the line; ReLU's are straight (0) but for kinks at the 50 lines w_i x = 0, which no colour shows:
