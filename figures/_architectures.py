@@ -11,7 +11,7 @@ from attacks.explanations import explain
 from attacks.storage import write_atomically
 from figures._claim import Claim, Data
 from figures._draw import TWO_COLUMNS, show_image, show_map
-from figures._studies import Results, results
+from figures._studies import Results, results, setting_of
 
 ARCHITECTURES = {"vgg16": "VGG-16", "alexnet": "AlexNet", "densenet121": "DenseNet-121", "resnet18": "ResNet-18"}
 PAPER = {"images": "imagenet:{folder}"}
@@ -75,7 +75,7 @@ def example(key: str, images: str, *, quick: bool, studies: Path, any_code: bool
     columns = [f"explanation_{number}" for number in _NUMBERS] + ["image_ssim", "image_mse", "output_class_kept"]
     data |= {column: np.array(found.column(column, network=name)[i], float) for column in columns}
     labels = np.array([found.pairs[i][0], found.pairs[i][1], network.name])
-    numbers = {"pairs": np.array(len(correlations)), "setting": np.array(found.setting_on(name))}
+    numbers = {"pairs": np.array(len(correlations)), "setting": np.array(setting_of(found, only=name))}
     return data | {"names": labels} | numbers
 
 

@@ -98,10 +98,6 @@ class Results:
         """What was run and how that differs from the paper, in words."""
         return setting_of(self)
 
-    def setting_on(self, network: str) -> str:
-        """The same for one network of the study."""
-        return setting_of(self, only=network)
-
     def _tasks(self, selected: dict[str, str]) -> list[Task]:
         def chosen(task: Task) -> bool:
             c = task.combination

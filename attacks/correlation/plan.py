@@ -164,7 +164,7 @@ def experiment(network: str, *, quick: bool = False) -> Settings:
         )  # fmt: skip
     if quick:
         return Settings(
-            network=network, betas=(0.8, 1.0, 5.0, 20.0), radii=(0.01, 0.1, 0.3, 1.0), images=300, local_images=0,
+            network=network, betas=(0.8, 1.0, 5.0, 20.0), radii=(0.01, 0.1, 0.3, 1.0), images=240, local_images=0,
             ascent=Ascent(steps=20),
         )  # fmt: skip
     return Settings() if network == "digits" else Settings(network=network, images=397)

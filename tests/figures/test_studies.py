@@ -67,7 +67,7 @@ def test_the_setting_of_one_network_of_several_speaks_of_no_other(folder: Path):
         ("mnist_vgg", "lr 0.000225", "0.0001125"),
         ("mnist_densenet", "lr 0.0001125", "0.000225"),
     ):
-        words = found.setting_on(name)
+        words = _studies.setting_of(found, only=name)
         assert name in words
         assert step in words
         assert other not in words
