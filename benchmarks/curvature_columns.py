@@ -17,7 +17,7 @@ def main() -> None:
     for name, (picture, radii) in CASES.items():
         network = load_network(name)
         x = network.preprocess(load_picture(picture, channels=1).image)[0]
-        settings = CurvatureColumns(beta=1.0, radii=radii, columns=tuple(GROUPS), steps=40, restarts=6, seed=0)
+        settings = CurvatureColumns(betas=(1.0,), radii=radii, columns=tuple(GROUPS), steps=40, restarts=6, seed=0)
         start = time.process_time()
         soft = soft_logit(network, x, int(network.predict(x[None])), beta=1.0)
         point = x.flatten().to(soft.dtype)

@@ -50,15 +50,15 @@ def table(scripts: Sequence[Script], options: Options) -> str:
     The paper's own setting has other networks and images, and what it costs is not known.
     """
     lines = [_line("figure", "network", "n", "steps", "minutes")]
-    times = past(options.folder)
+    minutes = estimates(scripts, options)
     known = [script for script in scripts if options.paper is None or not script.paper]
     for script in scripts:
         if script.budget is not None and script in known:
             b = script.budget
-            lines.append(_line(script.name, b.network, b.n, b.steps, f"{minutes_of(script, times):.1f}"))
+            lines.append(_line(script.name, b.network, b.n, b.steps, f"{minutes[script.name]:.1f}"))
         elif script.budget is not None:
             lines.append(_line(script.name, "the paper's", *["unknown"] * 3))
-    total = sum(minutes_of(script, times) for script in known)
+    total = sum(minutes[script.name] for script in known)
     hours = f"about {total / 60:.1f} hours if nothing is there yet"
     if len(known) < len(scripts):
         hours = (
@@ -78,10 +78,9 @@ def run_all(scripts: Sequence[Script], options: Options) -> int:
     """Run figures one after another; one that fails does not keep the others from running."""
     outcomes: list[Outcome] = []
     failed: list[str] = []
-    times = past(options.folder)
-    total = sum(minutes_of(script, times) for script in scripts)
+    minutes = estimates(scripts, options)
     form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
-    with tqdm(total=total, desc="figures", file=sys.stderr, bar_format=form) as bar:
+    with tqdm(total=sum(minutes.values()), desc="figures", file=sys.stderr, bar_format=form) as bar:
         for script in scripts:
             bar.set_description(script.name)
             try:
@@ -97,7 +96,7 @@ def run_all(scripts: Sequence[Script], options: Options) -> int:
             else:
                 outcomes.append(outcome)
                 remember(options.folder, outcome)
-            bar.update(minutes_of(script, times))
+            bar.update(minutes[script.name])
     for outcome in outcomes:
         print("\n".join(report(outcome)))
     deviating = [outcome.name for outcome in outcomes if outcome.deviating]
@@ -105,28 +104,34 @@ def run_all(scripts: Sequence[Script], options: Options) -> int:
     return 1 if failed or deviating else 0
 
 
-def minutes_of(script: Script, times: dict[str, float]) -> float:
-    """Of the last run here, else as estimated.
+def estimates(scripts: Sequence[Script], options: Options) -> dict[str, float]:
+    """Minutes of each figure: those that the same data took here, else the script's own estimate.
 
     As estimated too where figures share attacks: a run that found them there would pass for one that ran them.
     """
-    estimate = script.budget.minutes if script.budget else 1.0
-    return estimate if "studies" in script.options() else times.get(script.name, 60 * estimate) / 60
+    times = past(options.folder)
+    found = {}
+    for script in scripts:
+        found[script.name] = script.budget.minutes if script.budget else 1.0
+        if script.name in times and "studies" not in script.options():
+            seconds = times[script.name].get(options.content(script))
+            found[script.name] = found[script.name] if seconds is None else seconds / 60
+    return found
 
 
-def past(folder: Path) -> dict[str, float]:
-    """Seconds that figures took here; empty if there are none."""
+def past(folder: Path) -> dict[str, dict[str, float]]:
+    """Seconds that figures took here, by name and hash of what determines the data; empty if there are none."""
     try:
-        found: dict[str, float] = json.loads((folder / _TIMES).read_text(encoding="utf-8"))
+        found = json.loads((folder / _TIMES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found
+    return {name: times for name, times in found.items() if isinstance(times, dict)}
 
 
 def remember(folder: Path, outcome: Outcome) -> None:
     """Take note of what a figure took."""
     if outcome.seconds is not None:
-        times = past(folder) | {outcome.name: round(outcome.seconds, 2)}
+        times = past(folder) | {outcome.name: {outcome.content: round(outcome.seconds, 2)}}
         write_atomically(folder / _TIMES, json.dumps(times, indent=1, sort_keys=True))
 
 

@@ -61,6 +61,15 @@ class Options:
         shared = {"studies": self.studies, "any_code": self.any_code}
         return found | {key: value for key, value in shared.items() if key in found}
 
+    def seeds(self, script: Script) -> dict[str, int]:
+        """The seed, for a script that draws something."""
+        return {"seed": self.seed} if script.seeded else {}
+
+    def content(self, script: Script) -> str:
+        """Hash of all that determines the data but code and versions."""
+        seed = self.seeds(script).get("seed")
+        return content(script, seed=seed, quick=self.quick, arguments=self.arguments(script))
+
     def command(self, name: str) -> str:
         """The command that computes the same; ``DIR`` stands for the user's data folder."""
         words = ["--quick"] if self.quick else []
@@ -78,6 +87,7 @@ class Outcome:
     Attributes:
         name: Of the script.
         claims: With their verdicts.
+        content: Hash of what determines the data but code and versions.
         seconds: That ``compute`` took; None if the data were there.
         judged: False for quick runs.
         compared: Whether the verdicts are compared with those on record: those of full runs with default options.
@@ -85,6 +95,7 @@ class Outcome:
 
     name: str
     claims: dict[str, Claim]
+    content: str
     seconds: float | None
     judged: bool
     compared: bool
@@ -104,8 +115,8 @@ def run_script(script: Script, options: Options) -> Outcome:
     store = Store(options.folder, script.name)
     store.prepare()
     arguments = options.arguments(script)
-    seed = {"seed": options.seed} if script.seeded else {}
-    key: dict[str, Any] = {"content": content(script, seed=seed.get("seed"), quick=options.quick, arguments=arguments)}
+    seed = options.seeds(script)
+    key: dict[str, Any] = {"content": options.content(script)}
     key |= {"code": code(), "versions": versions()}
     record = _usable(store.record(), key, options)
     seconds = None
@@ -122,7 +133,8 @@ def run_script(script: Script, options: Options) -> Outcome:
     data = store.load()  # what is drawn is what was saved
     claims = script.claims(data)
     _draw(store, script.draw, data)
-    outcome = Outcome(script.name, claims, seconds, judged=not record["quick"], compared=_on_record(script, record))
+    judged, compared = not record["quick"], _on_record(script, record)
+    outcome = Outcome(script.name, claims, record["content"], seconds, judged=judged, compared=compared)
     store.save_record(record | _words(script, data, outcome, record))
     return outcome
 
@@ -203,15 +215,18 @@ def options_of(namespace: argparse.Namespace) -> Options:
     """Options from a parsed command line.
 
     Raises:
-        ValueError: If a ``--set`` has no value.
+        ValueError: If a ``--set`` has no value, the seed is negative or the folder of the paper's setting is not there.
     """
     pairs = [text.partition("=") for text in namespace.set]
     wrong = [key for key, equals, _ in pairs if not equals]
     if wrong or namespace.seed < 0:
         raise ValueError(f"expected --set KEY=VALUE and a seed >= 0, got {wrong} and {namespace.seed}")
+    paper = namespace.paper_setting
+    if paper is not None and not Path(paper).is_dir():
+        raise ValueError(f"expected a folder with the paper's images for --paper-setting, got '{paper}'")
     known = {f.name for f in dataclasses.fields(Options)} & vars(namespace).keys()
     given = {key: value for key, _, value in pairs}
-    return Options(**{k: getattr(namespace, k) for k in known}, given=given, paper=namespace.paper_setting)
+    return Options(**{k: getattr(namespace, k) for k in known}, given=given, paper=paper)
 
 
 def report(outcome: Outcome) -> list[str]:

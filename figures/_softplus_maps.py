@@ -13,7 +13,7 @@ from figures._draw import TWO_COLUMNS, show_image, show_map
 from figures._inputs import drawn_images, images_in_words, network_in_words, photographs, trained_network
 
 BETAS = (np.inf, 10.0, 3.0, 2.0, 1.0)  # infinity: ReLU
-SMALL = "mnist_lenet"
+LARGE, SMALL = "efficientnet_lite0", "mnist_lenet"
 _PHOTOGRAPHS = """photographs (Chelsea the cat by Stefan van der Walt, a cup of coffee by Rachel Michetti, both CC0,
     from scikit-image)"""
 
@@ -26,13 +26,17 @@ def maps_over_beta(network: Network, x: Tensor, method: str) -> NDArray[np.float
 
 
 def pictures_and_digits(method: str, network: str, data: str, *, quick: bool, seed: int) -> Data:
-    """Images and maps of two photographs, or test images of ``data``, on a large network; two digits on a small one."""
-    large, small = trained_network("mnist_vgg" if quick else network), trained_network(SMALL)
-    source, count = ("mnist", 1) if quick else (data, 2)
+    """Images and maps of two photographs, or test images of ``data``, on a large network; two digits on a small one.
+
+    Quickly, a digit on a small network stands in for the photographs on the large one that are shown by default.
+    """
+    stands_in = quick and (network, data) == (LARGE, "")
+    large, small = trained_network("mnist_vgg" if stands_in else network), trained_network(SMALL)
+    source, count = ("mnist", 1) if stands_in else (data, 1 if quick else 2)
     shown = ("chelsea", "coffee")
     x = drawn_images(large, source, count, seed=seed)[0] if source else photographs(large, shown)
     words = {"network": large.name, "large": network_in_words(large), "small": network_in_words(small)}
-    words["pictures"] = "MNIST test image" if quick else images_in_words(data) if data else _PHOTOGRAPHS
+    words["pictures"] = "MNIST test image" if stands_in else images_in_words(data) if data else _PHOTOGRAPHS
     digits = drawn_images(small, "mnist", 2, seed=seed)[0]
     return {
         "images": large.pixels(x).numpy(),

@@ -11,7 +11,7 @@ from figures._script import Budget
 from figures._sheets import PAPER, Sheet
 
 __all__ = ["BUDGET", "PAPER", "caption", "claims", "compute", "draw"]
-BUDGET = Budget(network="efficientnet_lite0", n=2, steps=200, minutes=3.5)
+BUDGET = Budget(network="efficientnet_lite0", n=2, steps=200, minutes=12)
 METHOD, STEPS, LR = "lrp", 200, 1e-3
 REASON = "200 of the printed 1500 steps, of five times the size"
 

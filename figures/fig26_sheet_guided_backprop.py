@@ -11,7 +11,7 @@ from figures._script import Budget
 from figures._sheets import PAPER, Sheet
 
 __all__ = ["BUDGET", "PAPER", "caption", "claims", "compute", "draw"]
-BUDGET = Budget(network="efficientnet_lite0", n=2, steps=200, minutes=4.0)
+BUDGET = Budget(network="efficientnet_lite0", n=2, steps=200, minutes=12)
 METHOD, STEPS, LR = "guided_backprop", 200, 3e-3
 REASON = "a step costs seven gradients: 200 of the printed 1500 steps, of three times the size"
 

@@ -54,7 +54,6 @@ def study_page(study: Study, table: pd.DataFrame, times: pd.DataFrame, *, failed
             times=list(_times(times, varying)),
             reasons=_reasons(study),
             curvature=_curvature(groups, varying),
-            curvature_beta=None if study.curvature is None else study.curvature.beta,
             curvature_columns=[] if study.curvature is None else [*_chosen(_GROUP, varying), "column", *_QUANTILES],
             missing=table.attrs.get("missing", {}),
             credit=_credit(study),

@@ -24,7 +24,12 @@ from attacks.studies.table import Table
 from curvature import BOUNDS, DegenerateLevelSetError
 
 _NAN = float("nan")
-_RUNGS = tuple(name for name in BOUNDS if name != "branch_and_bound")  # that one is for four inputs at most
+# What each rung bounds in the ball; left out is branch_and_bound, which is for four inputs at most.
+_RUNGS = {
+    name: ("gradient_change",) if name == "anchored" else ("curvature", "hessian")
+    for name in BOUNDS
+    if name != "branch_and_bound"
+}
 _REMEMBERED = 1_000  # images: the same ones come again with every method, attack and defence
 
 Row = dict[str, float]
@@ -36,7 +41,7 @@ class CurvatureColumns:
     """What the table ``[curvature]`` of a study asks for.
 
     Attributes:
-        beta: Of the softplus of the network whose geometry is measured.
+        betas: Of the softplus of the networks whose geometry is measured.
         radii: Of the balls, in the network's input space; may be empty where no column needs one.
         columns: Keys of ``GROUPS``, and ``path``.
         steps: Of each search for an attained change.
@@ -44,7 +49,7 @@ class CurvatureColumns:
         seed: Of the random starts.
     """
 
-    beta: float
+    betas: tuple[float, ...]
     radii: tuple[float, ...]
     columns: tuple[str, ...]
     steps: int
@@ -79,8 +84,8 @@ def _geometry(soft: SoftLogit, x: Tensor, geometry: LocalGeometry, settings: Cur
 def _rungs(soft: SoftLogit, x: Tensor, geometry: LocalGeometry, settings: CurvatureColumns) -> tuple[Row, str]:
     row, reasons = dict.fromkeys(_rung_names(settings), _NAN), list[str]()
     for radius, rungs in zip(settings.radii, ladders(soft, x, settings.radii), strict=True):
-        for name in _RUNGS:
-            for kind in ("curvature", "hessian"):
+        for name, kinds in _RUNGS.items():
+            for kind in kinds:
                 value = getattr(rungs[name], kind)
                 row[f"{name}_{kind}_bound_r{radius:g}"] = _NAN if value is None else value
         reasons += [f"{name} at radius {radius:g}: {bound.reason}" for name, bound in rungs.items() if bound.reason]
@@ -118,8 +123,7 @@ def _geometry_names(settings: CurvatureColumns) -> list[str]:
 
 
 def _rung_names(settings: CurvatureColumns) -> list[str]:
-    kinds = ("curvature", "hessian")
-    return [f"{name}_{kind}_bound_r{r:g}" for r in settings.radii for name in _RUNGS for kind in kinds]
+    return [f"{name}_{kind}_bound_r{r:g}" for r in settings.radii for name, kinds in _RUNGS.items() for kind in kinds]
 
 
 def _certificate_names(settings: CurvatureColumns) -> list[str]:
@@ -132,7 +136,8 @@ def _attained_names(settings: CurvatureColumns) -> list[str]:
     return [f"{stem}_r{r:g}" for r in settings.radii for stem in stems]
 
 
-GROUPS: dict[str, tuple[Group, Callable[[CurvatureColumns], list[str]]]] = {
+Groups = dict[str, tuple[Group, Callable[[CurvatureColumns], list[str]]]]
+GROUPS: Groups = {
     "geometry": (_geometry, _geometry_names),
     "rungs": (_rungs, _rung_names),
     "certificate": (_certificate, _certificate_names),
@@ -163,11 +168,11 @@ def read_curvature(top: Table) -> CurvatureColumns | None:
         )
     if any(not radius > 0 for radius in radii):
         raise table.error("radii", "radii > 0", min(radii))
-    beta = table.take("beta", float, 1.0)
-    if not beta > 0:
-        raise table.error("beta", "a softplus beta > 0", beta)
+    betas = table.many("betas", float, (1.0,))
+    if any(not beta > 0 for beta in betas):
+        raise table.error("betas", "softplus betas > 0", min(betas))
     settings = CurvatureColumns(
-        beta=beta,
+        betas=tuple(sorted(betas)),
         radii=tuple(sorted(radii)),
         columns=columns,
         steps=table.take("steps", int, 40, low=1),
@@ -181,7 +186,7 @@ def read_curvature(top: Table) -> CurvatureColumns | None:
 def curvature_columns(
     network: Network, result: AttackResult, settings: CurvatureColumns, *, fingerprint: str
 ) -> tuple[dict[str, Tensor], Reasons]:
-    """The columns of a batch, one number an image, and by group why numbers are missing.
+    """The columns of a batch, one number an image, and by group and beta why numbers are missing.
 
     Args:
         network: Not softened.
@@ -212,8 +217,23 @@ def _measured(point: _Point) -> tuple[Row, Reasons]:
         return {}, {}
     row: Row = {}
     reasons: Reasons = {}
+    for beta in settings.betas:
+        found, missing = _at_beta(point, beta, groups)
+        row |= {_column(name, beta): value for name, value in found.items()}
+        reasons |= {f"{group} at beta {beta:g}": reason for group, reason in missing.items()}
+    return row, reasons
+
+
+def _column(name: str, beta: float) -> str:
+    return f"{name}_beta{beta:g}"
+
+
+def _at_beta(point: _Point, beta: float, groups: Groups) -> tuple[Row, Reasons]:
+    settings = point.settings
+    row: Row = {}
+    reasons: Reasons = {}
     try:
-        soft = soft_logit(point.network, point.x, point.target_class, beta=settings.beta)
+        soft = soft_logit(point.network, point.x, point.target_class, beta=beta)
         x = point.x.flatten().to(soft.dtype)
         geometry = local_geometry(soft, x)
     except (DegenerateLevelSetError, ValueError) as error:  # an image or a network of which nothing can be said

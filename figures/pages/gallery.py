@@ -5,6 +5,7 @@
 """
 
 import argparse
+import ast
 import os
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from attacks.storage import write_atomically
 from figures._content import code
 from figures._run import OUTPUT
-from figures._script import script_names
+from figures._script import FOLDER, script_names
 from figures._store import Store
 from figures.pages import contours, theorems
 from figures.pages._page import environment, typeset
@@ -61,7 +62,7 @@ def page(folder: Path, place: Path, results: list[dict[str, Any]]) -> str:
     """
     names, records = script_names(), records_in(folder)
     near = os.path.relpath(folder.resolve(), place.resolve().parent)
-    link = os.path.relpath(theorems.OUTPUT, place.resolve().parent)
+    link = _page(theorems.OUTPUT, place)
     known = _theorems(results, link)
     return (
         environment()
@@ -70,10 +71,15 @@ def page(folder: Path, place: Path, results: list[dict[str, Any]]) -> str:
             figures=[_figure(name, records[name], near, known) for name in records],
             missing=[name for name in names if name not in records],
             theorems=link,
-            contours=os.path.relpath(contours.OUTPUT, place.resolve().parent),
+            contours=_page(contours.OUTPUT, place),
             math=typeset,
         )
     )
+
+
+def _page(other: Path, place: Path) -> str:
+    """The link from a page at ``place`` to another one; empty if that is not there."""
+    return os.path.relpath(other, place.resolve().parent) if other.is_file() else ""
 
 
 def records_in(folder: Path) -> dict[str, dict[str, Any]]:
@@ -114,6 +120,7 @@ def _figure(name: str, record: dict[str, Any], near: str, known: dict[str, dict[
     return record | {
         "name": name,
         "title": title(name),
+        "heading": heading(name),
         "claims": _claims(record),
         "other_code": record["code"] != code(),
         "link": f"{near}/{name}",
@@ -122,10 +129,15 @@ def _figure(name: str, record: dict[str, Any], near: str, known: dict[str, dict[
 
 
 def title(name: str) -> str:
-    """``fig05_ghorbani`` is Figure 5: ghorbani."""
+    """``fig05_ghorbani`` is Figure 5, ``extra_ladder`` is Extra figure, ladder."""
     first, _, rest = name.partition("_")
-    words = rest.replace("_", " ")
-    return f"Figure {int(first[3:])}: {words}" if first.startswith("fig") else f"Extra: {words}"
+    return f"Figure {int(first[3:])}" if first.startswith("fig") else f"Extra figure, {rest.replace('_', ' ')}"
+
+
+def heading(name: str) -> str:
+    """What the script says that it draws."""
+    words = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))) or title(name)
+    return words.partition("\n")[0].removesuffix(".")
 
 
 def _mark(claim: dict[str, Any], *, judged: bool, compared: bool) -> str:
@@ -135,13 +147,14 @@ def _mark(claim: dict[str, Any], *, judged: bool, compared: bool) -> str:
 
 
 def _theorems(results: list[dict[str, Any]], link: str) -> dict[str, dict[str, Any]]:
-    texts = theorems.texts()
-    return {
-        result["id"]: result
-        | {"title": texts[result["id"]]["title"]}
-        | {part: typeset(texts[result["id"]][part].strip(), page=link) for part in ("statement", "idea")}
-        for result in results
-    }
+    """The claims that figures show, by their names, with typeset words and their pictures."""
+    texts, found = theorems.texts(), {result["id"]: result for result in results}
+    known: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(name for names in SHOWS.values() for name in names):
+        text = texts[name]
+        words = {part: typeset(text[part].strip(), page=link) for part in ("statement", "idea")}
+        known[name] = found[name] | words | {"title": text["title"], "picture": theorems.picture(text.get("picture"))}
+    return known
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import subprocess
@@ -110,8 +111,7 @@ def page(results: list[dict[str, Any]]) -> str:
         )
         if name and name not in first:
             first[name] = {"id": result["id"], "title": text["title"]}
-            with style():
-                claims[-1]["picture"] = svg_uri(PICTURES[name]())
+            claims[-1]["picture"] = picture(name)
             claims[-1]["caption"] = (PICTURES[name].__doc__ or "").strip()
     counts = Counter(claim["verdict"] for claim in claims)
     return (
@@ -125,6 +125,15 @@ def page(results: list[dict[str, Any]]) -> str:
             math=typeset,
         )
     )
+
+
+@functools.cache
+def picture(name: str | None) -> str | None:
+    """A picture of a claim for an ``img``; None if it has none."""
+    if not name:
+        return None
+    with style():
+        return svg_uri(PICTURES[name]())
 
 
 def _code() -> str:

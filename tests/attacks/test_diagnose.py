@@ -1,6 +1,7 @@
 """The command ``python -m attacks diagnose``: its object, files, page, words and errors."""
 
 import dataclasses
+import html
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from attacks import load_network, load_picture
 from attacks.__main__ import main
 from attacks.change_search import Effort
 from attacks.diagnosis import diagnose
+from attacks.report.diagnosis import write_diagnosis
 from attacks.report.diagnosis_words import MAP, NORMAL, at_least, at_most, degrees, sentences
 
 FAST = ["--steps", "6", "--restarts", "1"]
@@ -114,10 +116,10 @@ def test_a_violated_certificate_would_be_reported(finished):
     assert "unit normal" in words
 
 
-def test_max_pooling_is_named_and_estimates_remain():
-    """Oracle: the paths of the network's own layers; no number is called proven."""
-    network = load_network("mnist_vgg", weights="random")
-    x = network.preprocess(load_picture("mnist/7", channels=1).image)[0]
+def test_max_pooling_is_named_and_estimates_remain(tmp_path):
+    """Oracle: the paths of the network's own layers; no number is called proven, and the page gives the reason."""
+    network, picture = load_network("mnist_vgg", weights="random"), load_picture("mnist/7", channels=1)
+    x = network.preprocess(picture.image)[0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("attacks.geometry.DENSE", 10)
         found = diagnose(network, x, radii=[0.1], effort=Effort(steps=1, restarts=0))
@@ -132,6 +134,9 @@ def test_max_pooling_is_named_and_estimates_remain():
     assert "proven" not in {s.strength for s in words}
     assert at.found.normal.value > 0
     assert at.normal_estimate > 0
+    write_diagnosis(tmp_path, network, found, picture=picture, command="")
+    page = (tmp_path / "diagnosis.html").read_text()
+    assert f"<b>No certificate applies:</b> {found.field.reason}. What" in html.unescape(page)
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,12 @@ def test_captions_name_the_pictures_that_were_shown(name: str):
     assert "Chelsea" not in found
 
 
+def test_a_quick_run_leaves_a_network_that_was_asked_for():
+    """Oracle: the network's name in the data."""
+    data = load_script("fig04_lrp_over_beta").compute(seed=0, quick=True, network="mnist_alexnet", data="mnist")
+    assert str(data["network"]) == "mnist_alexnet"
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_scatters_are_judged_on_the_right_side_of_the_diagonal(metric: str):
     """Oracle: the construction: smoothed maps farther from the target by the metric, then nearer."""

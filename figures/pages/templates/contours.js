@@ -58,9 +58,11 @@ function pieces(grid, level) {
   return found;
 }
 
+const lines = document.createElement("canvas"); // without the marker, so that a move of it draws no line again
+
 function draw() {
-  const net = DATA.networks[state.seed], canvas = at("picture"), pen = canvas.getContext("2d");
-  const size = canvas.width = canvas.height = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1));
+  const net = DATA.networks[state.seed], canvas = at("picture"), pen = lines.getContext("2d");
+  const size = lines.width = lines.height = canvas.width = canvas.height = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1));
   const grid = sampled(net), values = grid.map(p => p.value), bends = grid.map(p => Math.abs(p.kappa)).sort((a, b) => a - b);
   const low = Math.min(...values), high = Math.max(...values), top = bends[Math.floor(0.98 * (bends.length - 1))];
   const to = p => [p[0] / STEPS * size, size - p[1] / STEPS * size];
@@ -77,15 +79,22 @@ function draw() {
       pen.stroke();
       count += 1;
     }
-  const [cx, cy] = to(state.x.map(t => (t + 1) / 2 * STEPS));
-  pen.strokeStyle = "#d55e00";
-  pen.beginPath();
-  pen.arc(cx, cy, size / 80, 0, 2 * Math.PI);
-  pen.stroke();
   at("low").textContent = "0";
   at("high").textContent = top.toPrecision(3) + " and more";
   canvas.dataset.pieces = count;
   canvas.dataset.top = top;
+  mark();
+}
+
+function mark() {
+  const canvas = at("picture"), size = canvas.width, pen = canvas.getContext("2d");
+  pen.clearRect(0, 0, size, size);
+  pen.drawImage(lines, 0, 0);
+  pen.lineWidth = Math.max(1.5, size / 250);
+  pen.strokeStyle = "#d55e00";
+  pen.beginPath();
+  pen.arc((state.x[0] + 1) / 2 * size, (1 - state.x[1]) / 2 * size, size / 80, 0, 2 * Math.PI);
+  pen.stroke();
 }
 
 function show(id, number) {
@@ -135,12 +144,10 @@ function point(event) {
   move(2 * (event.clientX - box.left) / box.width - 1, 1 - 2 * (event.clientY - box.top) / box.height);
 }
 
-let waiting = false;
 function move(x1, x2) {
   state.x = [x1, x2].map(t => Math.min(Math.max(t, -1), 1));
   tell();
-  if (!waiting) requestAnimationFrame(() => { waiting = false; draw(); });
-  waiting = true;
+  mark();
 }
 
 for (const seed of Object.keys(DATA.networks)) at("seed").add(new Option(seed, seed));

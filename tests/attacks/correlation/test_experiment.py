@@ -31,7 +31,7 @@ from attacks.correlation.plan import Settings, plan
 from attacks.correlation.run import run_parts
 from attacks.correlation.store import Store
 from attacks.correlation.subjects import load_subject
-from attacks.correlation.table import as_table, broken_bounds, violations
+from attacks.correlation.table import AT_THE_IMAGE, as_table, broken_bounds, violations
 
 ROOT = Path(__file__).parents[3]
 SMALL = Settings(betas=(1.0, 20.0), radii=(0.01, 0.3), images=24, ascent=Ascent(steps=6, restarts=4), local_images=2)
@@ -106,6 +106,16 @@ def test_bounds_below_their_values_at_the_image_are_counted(measured):
         row = planted.index[np.isfinite(planted[name])][0]
         planted.loc[row, name] = np.nextafter(planted.loc[row, attained], 0)
         assert broken_bounds(planted) == {key: int(key == name) for key in broken_bounds(table)}
+
+
+def test_what_was_not_compared_is_not_said_to_hold(measured):
+    """Oracle: by hand: a table without a finite bound, then with a single one."""
+    *_, table = measured
+    bare = table.assign(certificate=2.0, **dict.fromkeys(AT_THE_IMAGE, math.inf)).assign(rung7=math.nan)
+    assert list(certificate_claims(bare)) == ["both attacks ended where they may in every ball"]
+    bare.loc[bare.index[0], "rung8"] = 1e9
+    words = "no bound of the Hessian or of curvature is below its value at the image"
+    assert certificate_claims(bare)[words] == {"holds": True, "value": 0, "n": 1}
 
 
 def test_where_certificates_and_the_local_picture_end_is_said_in_words():

@@ -33,7 +33,7 @@ reason = "a test"
 """
 CURVATURE = """
 [curvature]
-beta = 2
+betas = [2, 0.5]
 radii = [0.1, 0.05]
 columns = ["geometry", "rungs", "certificate", "attained", "path"]
 steps = 5
@@ -68,44 +68,59 @@ def test_the_columns_are_those_of_the_core(finished):
     _, planned, folder = finished
     table = summary(folder, planned.tasks)
     (task,) = planned.tasks
-    soft = curvature.soften(planned.networks[task.network].module.double(), 2.0)
-    for i, row in table.iterrows():
+    cases = [(i, row, beta) for i, row in table.iterrows() for beta in (0.5, 2)]
+    for i, row, beta in cases:
+        soft = curvature.soften(planned.networks[task.network].module.double(), float(beta))
         x, k = torch.from_numpy(task.x[i]).double(), int(row["target_class"])
         f = curvature.logit(soft, k)
         largest = float(curvature.principal_curvatures(f, x).abs().max())
-        assert row["curvature_lambda_max"] == pytest.approx(largest, rel=1e-9)
-        assert row["curvature_gradient_norm"] == pytest.approx(float(curvature.gradient(f, x).norm()), rel=1e-9)
-        assert row["curvature_hessian_norm"] == pytest.approx(
+        assert row[f"curvature_lambda_max_beta{beta}"] == pytest.approx(largest, rel=1e-9)
+        assert row[f"curvature_gradient_norm_beta{beta}"] == pytest.approx(
+            float(curvature.gradient(f, x).norm()), rel=1e-9
+        )
+        assert row[f"curvature_hessian_norm_beta{beta}"] == pytest.approx(
             float(torch.linalg.matrix_norm(curvature.hessian(f, x), 2)), rel=1e-9
         )
         certificates = explanation_bounds(soft, x, target_class=k, radii=(0.05, 0.1))
         for radius, proven in zip((0.05, 0.1), certificates, strict=True):
-            assert row[f"curvature_change_bound_r{radius}"] == pytest.approx(proven.change_bound, rel=1e-9)
+            assert row[f"curvature_change_bound_r{radius}_beta{beta}"] == pytest.approx(proven.change_bound, rel=1e-9)
             rungs = curvature.curvature_bounds(soft, x, target_class=k, radius=radius)
+            anchored = row[f"curvature_anchored_gradient_change_bound_r{radius}_beta{beta}"]
+            assert anchored == pytest.approx(rungs["anchored"].gradient_change, rel=1e-9)
             expected = rungs["sign_aware"].hessian
-            assert row[f"curvature_sign_aware_hessian_bound_r{radius}"] == pytest.approx(expected, rel=1e-9)
-            attained = row[f"curvature_change_attained_r{radius}"]
-            assert 0 < row[f"curvature_change_attained_on_level_set_r{radius}"] <= attained <= proven.change_bound
+            assert row[f"curvature_sign_aware_hessian_bound_r{radius}_beta{beta}"] == pytest.approx(expected, rel=1e-9)
+            attained = row[f"curvature_change_attained_r{radius}_beta{beta}"]
+            assert (
+                0
+                < row[f"curvature_change_attained_on_level_set_r{radius}_beta{beta}"]
+                <= attained
+                <= proven.change_bound
+            )
         used = row["path_normal_turn"] / row["path_curvature_budget_estimate"]
         assert row["curvature_path_budget_used"] == pytest.approx(used)
     planned.networks[task.network].module.float()
 
 
 def test_summary_and_page_carry_the_columns_and_the_reasons(finished):
-    """Oracle: the files read back; rung 6 bounds no curvature, so its cells are empty."""
+    """Oracle: the files read back; eq. 9-10 bound the Hessian, and no curvature, so those cells are empty."""
     import io
 
     import pandas as pd
 
     study, planned, folder = finished
     table = summary(folder, planned.tasks)
-    assert b"curvature_anchored_curvature_bound_r0.1" in as_csv(table)
+    assert b"curvature_frobenius_paper_curvature_bound_r0.1_beta2" in as_csv(table)
     again = pd.read_parquet(io.BytesIO(as_parquet(table)))
-    assert again["curvature_anchored_curvature_bound_r0.1"].isna().all()
+    assert again["curvature_frobenius_paper_curvature_bound_r0.1_beta2"].isna().all()
     assert again.attrs["missing"] == table.attrs["missing"]
-    assert set(table.attrs["missing"]) == {"digits, rungs"}
+    assert set(table.attrs["missing"]) == {"digits, rungs at beta 0.5", "digits, rungs at beta 2"}
     page = study_page(study, table, timings(folder, planned.tasks), failed=0)
-    for words in ("Curvature of the original images", "lambda max", "change bound r0.1", "Empty cells, digits, rungs"):
+    for words in (
+        "Curvature of the original images",
+        "lambda max beta2",
+        "change bound r0.1 beta0.5",
+        "Empty cells, digits, rungs at",
+    ):
         assert words in page
 
 
@@ -124,17 +139,17 @@ def test_what_has_no_certificate_is_empty_and_says_why():
     network = load_network("mnist_vgg", weights="random")
     x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     settings = CurvatureColumns(
-        beta=1.0, radii=(0.1,), columns=("geometry", "certificate", "path"), steps=1, restarts=0, seed=0
+        betas=(1.0,), radii=(0.1,), columns=("geometry", "certificate", "path"), steps=1, restarts=0, seed=0
     )
     result = _result(x)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("attacks.geometry.DENSE", 10)
         columns, reasons = curvature_columns(network, result, settings, fingerprint="max-pool")
-    assert float(columns["lambda_max"]) > 0
-    assert math.isnan(float(columns["change_bound_r0.1"]))
-    assert "MaxPool2d" in reasons["certificate"]
-    assert math.isnan(float(columns["hessian_norm"]))
-    assert "dense" in reasons["geometry"]
+    assert float(columns["lambda_max_beta1"]) > 0
+    assert math.isnan(float(columns["change_bound_r0.1_beta1"]))
+    assert "MaxPool2d" in reasons["certificate at beta 1"]
+    assert math.isnan(float(columns["hessian_norm_beta1"]))
+    assert "dense" in reasons["geometry at beta 1"]
     assert math.isnan(float(columns["path_budget_used"]))
     assert "manipulate" in reasons["path"]
 
@@ -154,8 +169,9 @@ def _result(x):
     ("values", "words"),
     [
         ({"betta": 1.0}, "key 'curvature.betta'"),
-        ({"beta": 0}, "key 'curvature.beta'"),
-        ({"beta": "high"}, "key 'curvature.beta'"),
+        ({"betas": [0.8, 0]}, "key 'curvature.betas'"),
+        ({"betas": 0.8}, "key 'curvature.betas'"),
+        ({"betas": ["high"]}, "key 'curvature.betas'"),
         ({"columns": ["rungs"]}, "key 'curvature.radii'"),
         ({"radii": [0.1]}, "key 'curvature.radii'"),
         ({"columns": ["attained"], "radii": [0.1, -1.0]}, "key 'curvature.radii'"),
@@ -177,7 +193,7 @@ def test_absent_and_empty_tables():
     """Oracle: the documented defaults."""
     assert read_curvature(Table({}, source="study.toml")) is None
     settings = read_curvature(Table({"curvature": {}}, source="study.toml"))
-    assert settings == CurvatureColumns(beta=1.0, radii=(), columns=("geometry",), steps=40, restarts=6, seed=0)
+    assert settings == CurvatureColumns(betas=(1.0,), radii=(), columns=("geometry",), steps=40, restarts=6, seed=0)
 
 
 def test_the_ready_study_asks_for_all_columns():

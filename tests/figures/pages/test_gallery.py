@@ -48,7 +48,10 @@ def test_the_gallery_shows_in_a_browser(page: Path, opened: Open):
     )
     driver.execute_async_script("Promise.all([...document.images].map(i => i.decode())).then(arguments[0])")
     shows_well(driver)
-    assert driver.execute_script("return document.images.length") == len(DRAWN)
+    texts = gallery.theorems.texts()
+    pictures = sum("picture" in texts[claim] for name in DRAWN for claim in gallery.SHOWS[name])
+    assert pictures
+    assert driver.execute_script("return document.images.length") == len(DRAWN) + pictures
     links = driver.execute_script("return [...document.querySelectorAll('section a')].map(a => a.getAttribute('href'))")
     files = [link for link in links if link.startswith("output/")]
     assert len(files) == 4 * len(DRAWN)
@@ -123,7 +126,7 @@ def test_markdown_has_a_row_a_claim(judged: bool, verdict: str):
     claim = {"verdict": "does not hold here", "holds": False, "deviates": False, "value": 0.123456, "n": 7}
     record = {"judged": judged, "compared": judged, "claims": {"|a_b| < c": claim}}
     assert gallery.markdown({"fig05_ghorbani": record}).splitlines()[2:] == [
-        f"| Figure 5: ghorbani | \\|a\\_b\\| &lt; c | {verdict} | 0.1235 | 7 |"
+        f"| Figure 5 | \\|a\\_b\\| &lt; c | {verdict} | 0.1235 | 7 |"
     ]
 
 
@@ -142,5 +145,23 @@ def test_an_empty_folder_is_refused(tmp_path: Path, results: list[dict[str, obje
 
 def test_titles():
     """Oracle: by hand."""
-    assert gallery.title("fig05_ghorbani") == "Figure 5: ghorbani"
-    assert gallery.title("extra_ladder") == "Extra: ladder"
+    assert gallery.title("fig05_ghorbani") == "Figure 5"
+    assert gallery.title("extra_ladder") == "Extra figure, ladder"
+    words = "Figure 4: LRP maps of the ReLU network and of softplus networks"
+    assert gallery.heading("fig04_lrp_over_beta") == words
+
+
+def test_a_page_that_is_not_there_is_not_linked(
+    page: Path, tmp_path: Path, results: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+):
+    """Oracle: the files; the command stands in its place."""
+    for there in (False, True):
+        for module in (gallery.theorems, gallery.contours):
+            path = tmp_path / f"{module.__name__}.html"
+            monkeypatch.setattr(module, "OUTPUT", path)
+            if there:
+                path.touch()
+        text = gallery.page(page.parent / "output", tmp_path / "gallery.html", results)
+        for word in ("theorems", "contours"):
+            assert (f'href="figures.pages.{word}.html' in text) == there
+            assert (f"<code>python -m figures {word}</code>" in text) == (not there)
