@@ -32,7 +32,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 FEWER_COLOURS = $(BIN)/python -c "from PIL import Image; \
-	Image.open('figures/output/fig20_contours.png').convert('RGB').quantize(256, method=2).save('docs/contour.png', optimize=True)"
+	Image.open('figures/output/fig20_contours.png').convert('RGB').quantize(256, kmeans=5).save('docs/contour.png', optimize=True)"
 
 # Every figure of the supplement with its data, hours at first; then the pages that show them. With
 # OPTIONS=--any-code, what another version of the code has computed is taken as it is.
