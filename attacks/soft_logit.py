@@ -11,6 +11,7 @@ import curvature
 from attacks.networks import Network
 from curvature import FeedForward, UnsupportedModuleError
 from curvature.derivatives import Order
+from curvature.feedforward import chain
 from curvature.networks import Roughness
 
 _SMALL = 2**18  # numbers in the matrices up to which the closed form beats autodiff of the layers
@@ -115,12 +116,13 @@ def _matrices(
     if rough:
         named = ", ".join(f"'{found.path}' ({found.kind})" for found in rough)
         return None, f"the network is not twice differentiable, as theorem 1 needs it, at {named}"
-    if x.numel() > LARGEST_UNROLLED:
+    try:
+        if x.numel() <= LARGEST_UNROLLED:
+            return curvature.feed_forward(module, x, target_class), ""
+        chain(module)
         return None, (
             f"an input of {x.numel()} numbers is too large to write the layers as matrices, which certificates need; "
             f"at most {LARGEST_UNROLLED}"
         )
-    try:
-        return curvature.feed_forward(module, x, target_class), ""
     except UnsupportedModuleError as error:
         return None, f"the network is not a plain stack of layers, which certificates need: {error}"

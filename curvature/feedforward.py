@@ -204,7 +204,7 @@ def unroll(module: nn.Module, x: Float[Tensor, "*shape"]) -> Unrolled:
         ValueError: If the softplus betas differ.
     """
     own, probe = copy.deepcopy(module).double(), probe_point(x.shape)
-    stages = _stages(own)
+    stages = chain(own)
     with torch.no_grad():
         require_same_output(functools.reduce(lambda a, stage: stage(a), stages, probe), own, probe)
     shape, n = x.shape, x.numel()
@@ -229,8 +229,15 @@ def unroll(module: nn.Module, x: Float[Tensor, "*shape"]) -> Unrolled:
     return Unrolled(weights=tuple(weights), biases=tuple(biases), heads=W, head_biases=b, beta=betas.pop())
 
 
-def _stages(module: nn.Module) -> list[Callable[[Tensor], Tensor]]:
-    """The layers of a chain in order; an error names the first that does not fit."""
+def chain(module: nn.Module) -> list[Callable[[Tensor], Tensor]]:
+    """The layers of a softened feed-forward module in order, before any is written as a matrix.
+
+    Args:
+        module: As in ``unroll``.
+
+    Raises:
+        UnsupportedModuleError: As ``unroll``; names the first layer that does not fit.
+    """
     require_fixed(module)
     try:
         graph = trace_graph(module)
@@ -269,7 +276,7 @@ def _stage(node: fx.Node, modules: dict[str, nn.Module]) -> Callable[[Tensor], T
         layer = modules[str(node.target)]
         if isinstance(layer, (Softplus, *_LINEAR)) and getattr(layer, "cap", None) is None:
             return layer
-        raise UnsupportedModuleError(f"layer '{node.target}' ({layer}) is neither linear nor a softplus of soften()")
+        raise UnsupportedModuleError(f"layer '{node.target}' ({layer}) is neither linear nor a softplus without a cap")
     arguments: Any = (node.args[1:], dict(node.kwargs))
     if node.op == "call_function" and node.target in _LINEAR_FUNCTIONS:
         function: Callable[..., Any] = node.target

@@ -5,7 +5,7 @@
 """
 
 import argparse
-import ast
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from attacks.storage import write_atomically
 from figures._content import code
 from figures._run import OUTPUT
-from figures._script import FOLDER, script_names
+from figures._script import script_names
 from figures._store import Store
 from figures.pages import contours, theorems
 from figures.pages._page import environment, typeset
@@ -136,7 +136,7 @@ def title(name: str) -> str:
 
 def heading(name: str) -> str:
     """What the script says that it draws."""
-    words = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))) or title(name)
+    words = importlib.import_module(f"figures.{name}").__doc__ or title(name)
     return words.partition("\n")[0].removesuffix(".")
 
 
@@ -153,7 +153,11 @@ def _theorems(results: list[dict[str, Any]], link: str) -> dict[str, dict[str, A
     for name in dict.fromkeys(name for names in SHOWS.values() for name in names):
         text = texts[name]
         words = {part: typeset(text[part].strip(), page=link) for part in ("statement", "idea")}
-        known[name] = found[name] | words | {"title": text["title"], "picture": theorems.picture(text.get("picture"))}
+        known[name] = (
+            found[name]
+            | words
+            | {"title": text["title"], "picture": theorems.picture(text["picture"]) if "picture" in text else None}
+        )
     return known
 
 

@@ -128,10 +128,8 @@ def page(results: list[dict[str, Any]]) -> str:
 
 
 @functools.cache
-def picture(name: str | None) -> str | None:
-    """A picture of a claim for an ``img``; None if it has none."""
-    if not name:
-        return None
+def picture(name: str) -> str:
+    """One of ``PICTURES`` for an ``img``."""
     with style():
         return svg_uri(PICTURES[name]())
 

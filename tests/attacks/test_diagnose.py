@@ -18,6 +18,7 @@ from attacks.change_search import Effort
 from attacks.diagnosis import diagnose
 from attacks.report.diagnosis import write_diagnosis
 from attacks.report.diagnosis_words import MAP, NORMAL, at_least, at_most, degrees, sentences
+from attacks.soft_logit import soft_logit
 
 FAST = ["--steps", "6", "--restarts", "1"]
 DIGIT = ["diagnose", "--network", "digits", "--image", "digits/5", *FAST]
@@ -137,6 +138,18 @@ def test_max_pooling_is_named_and_estimates_remain(tmp_path):
     write_diagnosis(tmp_path, network, found, picture=picture, command="")
     page = (tmp_path / "diagnosis.html").read_text()
     assert f"<b>No certificate applies:</b> {found.field.reason}. What" in html.unescape(page)
+
+
+def test_a_layer_that_is_no_part_of_a_stack_is_named_before_the_size(monkeypatch):
+    """Oracle: by hand; of a stack without such a layer the limit is named."""
+    monkeypatch.setattr("attacks.soft_logit.LARGEST_UNROLLED", 10)
+    x = torch.full((1, 8, 8), 0.5)
+    for middle, words in ((torch.nn.ReLU6(), "layer '2' "), (torch.nn.ReLU(), "an input of 64 numbers")):
+        module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4), middle, torch.nn.Linear(4, 2))
+        network = dataclasses.replace(load_network("digits"), module=module.eval())
+        soft = soft_logit(network, x, 0, beta=1.0)
+        assert words in soft.reason
+        assert soft.matrices is None
 
 
 @pytest.mark.parametrize(

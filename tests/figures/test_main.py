@@ -100,9 +100,9 @@ def test_the_time_of_other_data_is_no_estimate(written: Written, tmp_path: Path)
         assert command.estimates([script], options) == {script.name: 0.1}
 
 
-@pytest.mark.parametrize(("failing", "status"), [("", 0), ("figures all", 1), ("figures contours", 2)])
+@pytest.mark.parametrize(("failing", "status"), [("", 0), ("figures all --any-code", 1), ("figures contours", 2)])
 def test_make_builds_every_page_whatever_deviates(tmp_path: Path, failing: str, status: int):
-    """Oracle: a Python that writes down what it was asked for, and fails where it is told to."""
+    """Oracle: a Python that writes down what it was asked for, and fails where it is told to; -n asks for nothing."""
     for name in ("pyproject.toml", "constraints.txt", ".dev"):
         (tmp_path / name).touch()
     python = tmp_path / "python"
@@ -110,11 +110,13 @@ def test_make_builds_every_page_whatever_deviates(tmp_path: Path, failing: str, 
     python.chmod(0o755)
     shutil.copy(Path(command.__file__).parent.parent / "Makefile", tmp_path)
     outer = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-    words = ["make", "BIN=.", "VENV=.", "figures"]
+    words = ["make", "BIN=.", "VENV=.", "figures", "OPTIONS=--any-code"]
+    subprocess.run([*words, "-n"], cwd=tmp_path, env=outer, capture_output=True, check=True)
+    assert not (tmp_path / "log").exists()
     done = subprocess.run(words, cwd=tmp_path, env=outer, capture_output=True, text=True)
     *log, last = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
     assert "docs/contour.png" in last
-    assert log == [f"-m figures {what}" for what in ("all", "theorems", "contours", "gallery")]
+    assert log == [f"-m figures {what}" for what in ("all --any-code", "theorems", "contours", "gallery")]
     assert done.returncode == (2 if failing else 0), done.stderr  # 2 is make's own
     assert (f"Error {status}" in done.stderr) == bool(failing)
 

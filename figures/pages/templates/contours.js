@@ -62,7 +62,8 @@ const lines = document.createElement("canvas"); // without the marker, so that a
 
 function draw() {
   const net = DATA.networks[state.seed], canvas = at("picture"), pen = lines.getContext("2d");
-  const size = lines.width = lines.height = canvas.width = canvas.height = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1));
+  const size = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1));
+  lines.width = lines.height = canvas.width = canvas.height = size;
   const grid = sampled(net), values = grid.map(p => p.value), bends = grid.map(p => Math.abs(p.kappa)).sort((a, b) => a - b);
   const low = Math.min(...values), high = Math.max(...values), top = bends[Math.floor(0.98 * (bends.length - 1))];
   const to = p => [p[0] / STEPS * size, size - p[1] / STEPS * size];

@@ -64,6 +64,20 @@ def test_slider_seed_and_pointer_change_the_numbers_which_are_pythons(page: Path
     shows_well(driver)
 
 
+def test_the_marker_is_where_the_pointer_is_and_a_move_of_it_draws_no_line_again(page: Path, opened: Open):
+    """Oracle: the colour of the pixels on the marker's rim, before and after; a count of the calls of ``draw``."""
+    driver = opened(page)
+    rim = """const c = at("picture"), s = c.width, [x, y] = arguments[0];
+        const [px, py] = [(x + 1) / 2 * s + s / 80, (1 - y) / 2 * s].map(Math.round);
+        return [...c.getContext("2d").getImageData(px - 1, py - 1, 3, 3).data].some((v, i, all) =>
+            i % 4 === 0 && v > 180 && all[i + 1] > 60 && all[i + 1] < 130 && all[i + 2] < 40 && all[i + 3] > 200);"""
+    first, second = driver.execute_script("return state.x"), [-0.61, 0.53]
+    assert [driver.execute_script(rim, x) for x in (first, second)] == [True, False]
+    driver.execute_script("drawn = 0; const before = draw; draw = () => { drawn += 1; before(); }; move(-0.61, 0.53)")
+    assert [driver.execute_script(rim, x) for x in (first, second)] == [False, True]
+    assert driver.execute_script("return new Promise(done => requestAnimationFrame(() => done(drawn)))") == 0
+
+
 @pytest.mark.parametrize("beta", [0.3, 7.0, 100.0])
 def test_the_pages_functions_are_pythons_at_many_points(page: Path, opened: Open, beta: float):
     """Oracle: as above; kappa to 1e-9 of itself or of the largest, where terms cancel."""
